@@ -1,0 +1,1 @@
+"""HTTP, and nothing but: permission, serializer, one call, response."""

@@ -1,0 +1,63 @@
+"""`/livez/` and `/readyz/`, on django-health-check."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from celery import current_app
+from django.http import HttpRequest, JsonResponse
+from health_check.base import HealthCheck
+from health_check.checks import Database
+from health_check.exceptions import ServiceUnavailable, ServiceWarning
+from health_check.views import HealthCheckView
+
+from ..exceptions import FeedError
+from ..homefeed import connection
+
+
+@dataclasses.dataclass
+class FeedsRedis(HealthCheck):
+    """The feeds' Redis answers, and does not evict."""
+
+    def run(self) -> None:
+        try:
+            connection.ping()
+            policy = connection.eviction_policy()
+        except FeedError as error:
+            raise ServiceUnavailable(str(error)) from error
+        if policy not in (None, "noeviction"):
+            raise ServiceWarning(f"maxmemory-policy is {policy}: feeds may be dropped. Set noeviction.")
+
+
+@dataclasses.dataclass
+class Broker(HealthCheck):
+    """Celery's broker accepts a connection."""
+
+    def run(self) -> None:
+        try:
+            with current_app.connection_for_write(connect_timeout=1.0) as broker:
+                broker.ensure_connection(max_retries=1, interval_start=0, timeout=1.0)
+        except Exception as error:  # each transport raises its own
+            raise ServiceUnavailable(f"Celery's broker does not answer ({type(error).__name__}).") from error
+
+
+class ReadyView(HealthCheckView):
+    """200 if all that a request may need is there, else 503; names each part and what is wrong with it."""
+
+    checks = (Database, FeedsRedis, Broker)
+
+    async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> JsonResponse:
+        with self.get_executor() as executor:
+            results = [await check.get_result(executor) for check in self.get_checks()]
+        parts = {_NAMES[type(result.check)]: str(result.error) if result.error else "ok" for result in results}
+        unreachable = any(result.error and not isinstance(result.error, ServiceWarning) for result in results)
+        return JsonResponse({"ready": not unreachable, **parts}, status=503 if unreachable else 200)
+
+
+_NAMES = {Database: "database", FeedsRedis: "redis", Broker: "broker"}
+
+
+def livez(request: HttpRequest) -> JsonResponse:
+    """The process answers."""
+    return JsonResponse({"live": True})

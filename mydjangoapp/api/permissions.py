@@ -1,0 +1,18 @@
+"""Who may see what."""
+
+from __future__ import annotations
+
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from ..models import Photo
+
+
+class IsAuthorOrStaff(IsAuthenticated):
+    """For what concerns a photo's author alone."""
+
+    message = "Only the photo's author and staff may see this."
+
+    def has_object_permission(self, request: Request, view: APIView, obj: Photo) -> bool:
+        return obj.user_id == request.user.pk or bool(request.user.is_staff)

@@ -1,0 +1,112 @@
+"""What goes in and out over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.validators import URLValidator
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.reverse import reverse
+
+from ..models import FanOut, Photo, UploadKey
+
+
+class TextField(serializers.CharField):
+    """Text that has to be text: DRF's own would turn the number 5 into "5"."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class AuthorField(serializers.PrimaryKeyRelatedField[Any]):
+    """In whose name: one's own, or with `mydjangoapp.upload_for_others` anybody's.
+
+    Who lacks the permission is refused before the id is looked up, so that nobody can find out which
+    ids there are.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, bool) or not isinstance(data, int | str):
+            self.fail("incorrect_type", data_type=type(data).__name__)
+        caller = self.context["request"].user
+        if str(data) == str(caller.pk):
+            return caller
+        if not caller.has_perm("mydjangoapp.upload_for_others"):
+            raise PermissionDenied("user_id: uploading in another user's name needs mydjangoapp.upload_for_others.")
+        return super().to_internal_value(data)
+
+
+class UploadSerializer(serializers.Serializer[Photo]):
+    """The body of an upload: a description and either the URL of a photo or an image file."""
+
+    description = TextField(max_length=Photo.DESCRIPTION_LENGTH)
+    photo_url = TextField(
+        max_length=Photo.URL_LENGTH,
+        required=False,
+        validators=[URLValidator(schemes=["http", "https"])],
+        help_text="http or https; never fetched by the server",
+    )
+    image = serializers.FileField(required=False, help_text="JPEG, PNG or WebP")
+    user_id = AuthorField(queryset=get_user_model()._default_manager.all(), required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("photo_url" in attrs) == ("image" in attrs):
+            raise serializers.ValidationError({"photo_url": "Give either photo_url or image, and not both."})
+        return attrs
+
+
+class UploadHeaders(serializers.Serializer[Any]):
+    """The headers of an upload that mean something."""
+
+    idempotency_key = serializers.RegexField(
+        r"^[\x21-\x7e]+$",
+        max_length=UploadKey.LENGTH,
+        required=False,
+        error_messages={"invalid": "Only printable ASCII characters without spaces."},
+    )
+
+
+class PhotoSerializer(serializers.ModelSerializer[Photo]):
+    """A photo as its readers get it."""
+
+    photo_url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Photo
+        fields = ("id", "user_id", "description", "photo_url", "created_at")
+
+    def get_photo_url(self, photo: Photo) -> str:
+        return str(self.context["request"].build_absolute_uri(photo.url))
+
+
+class UploadedPhotoSerializer(PhotoSerializer):
+    """A photo as its uploader gets it: with the URL of its progress."""
+
+    fanout = serializers.SerializerMethodField()
+
+    class Meta(PhotoSerializer.Meta):
+        fields = (*PhotoSerializer.Meta.fields, "fanout")  # type: ignore[assignment]  # one more
+
+    def get_fanout(self, photo: Photo) -> str:
+        return reverse("mydjangoapp:fanout", [photo.pk], request=self.context["request"])
+
+
+class StandingSerializer(serializers.Serializer[Any]):
+    """How far a fan-out is."""
+
+    state = serializers.ChoiceField(choices=FanOut.State.choices)
+    reached = serializers.IntegerField()
+    total = serializers.IntegerField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    lag_seconds = serializers.FloatField(help_text="from the upload to its end, or to now")
+
+
+class TokenSerializer(serializers.Serializer[Any]):
+    """What `POST /token/` answers."""
+
+    token = serializers.CharField()

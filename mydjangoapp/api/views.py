@@ -1,0 +1,111 @@
+"""The views. Authentication and limits are set here, so that a host site's defaults do not matter."""
+
+from __future__ import annotations
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.authentication import SessionAuthentication, TokenAuthentication
+from rest_framework.authtoken.serializers import AuthTokenSerializer
+from rest_framework.authtoken.views import ObtainAuthToken
+from rest_framework.exceptions import ValidationError
+from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from .. import fanouts, images, uploads
+from ..exceptions import BadUpload
+from ..models import FanOut, Photo
+from .parsers import BoundedJSONParser
+from .permissions import IsAuthorOrStaff
+from .serializers import (
+    StandingSerializer,
+    TokenSerializer,
+    UploadedPhotoSerializer,
+    UploadHeaders,
+    UploadSerializer,
+)
+from .throttles import TokenThrottle, UploadThrottle
+
+
+class View(APIView):
+    """JSON out, logged in by token or session. The token comes first, so that a refusal is a 401."""
+
+    authentication_classes = (TokenAuthentication, SessionAuthentication)
+    permission_classes: tuple[type[BasePermission], ...] = (IsAuthenticated,)
+    parser_classes = (BoundedJSONParser,)
+    renderer_classes = (JSONRenderer,)
+
+
+class TokenView(ObtainAuthToken):
+    """Username and password for a token, to be sent as `Authorization: Token …`."""
+
+    parser_classes = (BoundedJSONParser, FormParser, MultiPartParser)
+    renderer_classes = (JSONRenderer,)
+    throttle_classes = (TokenThrottle,)
+
+    @extend_schema(request=AuthTokenSerializer, responses=TokenSerializer, auth=[])
+    def post(self, request: Request, *args: object, **kwargs: object) -> Response:
+        return super().post(request, *args, **kwargs)
+
+
+class UploadView(View):
+    """Publishes a photo; it is then carried into the home feed of every follower."""
+
+    parser_classes = (BoundedJSONParser, MultiPartParser)
+    throttle_classes = (UploadThrottle,)
+
+    @extend_schema(
+        request={"application/json": UploadSerializer, "multipart/form-data": UploadSerializer},
+        responses={201: UploadedPhotoSerializer},
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                location=OpenApiParameter.HEADER,
+                description="The same key by the same user gives the same photo, once.",
+            )
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        context = {"request": request}
+        key = _idempotency_key(request)
+        body = UploadSerializer(data=request.data, context=context)
+        body.is_valid(raise_exception=True)
+        given = body.validated_data
+        try:
+            photo = uploads.publish(
+                given.get("user_id", request.user),
+                description=given["description"],
+                photo_url=given.get("photo_url", ""),
+                image=images.clean(given["image"]) if "image" in given else None,
+                idempotency_key=key,
+                caller=request.user,
+            )
+        except BadUpload as error:
+            raise ValidationError({error.field: [error.reason]}) from error
+        return Response(UploadedPhotoSerializer(photo, context=context).data, status.HTTP_201_CREATED)
+
+
+def _idempotency_key(request: Request) -> str | None:
+    if "Idempotency-Key" not in request.headers:
+        return None
+    headers = UploadHeaders(data={"idempotency_key": request.headers["Idempotency-Key"]})
+    if not headers.is_valid():
+        raise ValidationError({"Idempotency-Key": headers.errors["idempotency_key"]})
+    return str(headers.validated_data["idempotency_key"])
+
+
+class FanOutView(View):
+    """How far the delivery of a photo is, for its author and for staff."""
+
+    permission_classes = (IsAuthorOrStaff,)
+
+    @extend_schema(responses=StandingSerializer)
+    def get(self, request: Request, photo_id: int) -> Response:
+        photo = get_object_or_404(Photo, id=photo_id)
+        self.check_object_permissions(request, photo)
+        row = get_object_or_404(FanOut, photo=photo)
+        return Response(StandingSerializer(fanouts.standing(row, photo.created_at)).data)

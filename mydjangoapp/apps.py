@@ -1,0 +1,22 @@
+"""Django's entry to the app."""
+
+from django.apps import AppConfig
+
+
+class MyDjangoAppConfig(AppConfig):
+    name = "mydjangoapp"
+    verbose_name = "Home feeds"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django.conf import settings
+        from django.db.models.signals import post_delete, post_save, pre_delete
+
+        from . import checks, graph, uploads  # noqa: F401  # checks register themselves
+        from .models import Photo
+
+        post_save.connect(uploads.photo_was_saved, sender=Photo, dispatch_uid="mydjangoapp.photo_was_saved")
+        post_delete.connect(uploads.photo_was_deleted, sender=Photo, dispatch_uid="mydjangoapp.photo_was_deleted")
+        pre_delete.connect(
+            graph.user_is_deleted, sender=settings.AUTH_USER_MODEL, dispatch_uid="mydjangoapp.user_is_deleted"
+        )

@@ -1,0 +1,229 @@
+"""Every setting of the app: name, type, default, unit and the reason for it.
+
+A host site sets them in one dict::
+
+    MYDJANGOAPP = {"REDIS_URL": "redis://feeds.internal:6379/0", "BATCH_SIZE": 5_000}
+
+Nothing is cached: a value is looked up, and checked, at the moment it is used, so tests and
+`override_settings` see their change at once. `manage.py check` reports every wrong one beforehand
+(see `checks.py`). The table in the README is made from this file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar, overload
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+
+from .exceptions import BadSetting
+
+T = TypeVar("T")
+
+DICT_NAME = "MYDJANGOAPP"
+_RATE = re.compile(r"^\d+/(s|sec|second|m|min|minute|h|hour|d|day)$")
+
+
+class Setting(Generic[T]):
+    """One setting; reading it off `conf` gives the checked value."""
+
+    name: str
+
+    def __init__(
+        self,
+        default: T,
+        *,
+        unit: str,
+        why: str,
+        parse: Callable[[str], T],
+        problem: Callable[[Any], str | None],
+    ) -> None:
+        self.default = default
+        self.unit = unit
+        self.why = why
+        self.parse = parse
+        self.problem = problem
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Setting[T]: ...
+    @overload
+    def __get__(self, instance: Conf, owner: type) -> T: ...
+    def __get__(self, instance: Conf | None, owner: type) -> Setting[T] | T:
+        if instance is None:
+            return self
+        value = configured().get(self.name, self.default)
+        if problem := self.problem(value):
+            raise BadSetting(self.name, problem)
+        return value  # type: ignore[no-any-return]  # its type is what `problem` has just checked
+
+
+def _number(default: int, *, unit: str, why: str, least: int = 1, most: int = 10**12) -> Setting[int]:
+    def problem(value: Any) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            return f"must be a whole number of {unit}, not {value!r}"
+        if not least <= value <= most:
+            return f"must be between {least:,} and {most:,} {unit}, not {value:,}"
+        return None
+
+    return Setting(default, unit=unit, why=why, parse=int, problem=problem)
+
+
+def _seconds(default: float, *, why: str) -> Setting[float]:
+    def problem(value: Any) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10**6:
+            return f"must be a number of seconds above 0, not {value!r}"
+        return None
+
+    return Setting(default, unit="seconds", why=why, parse=float, problem=problem)
+
+
+def _redis_problem(value: Any) -> str | None:
+    if not isinstance(value, str) or urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        return "must be a URL that starts with redis://, rediss:// or unix://"
+    return None
+
+
+def _prefix_problem(value: Any) -> str | None:
+    if not isinstance(value, str) or any(c.isspace() or c in "{}*?[]" for c in value):
+        return f"must be a string without spaces, braces or wildcards, not {value!r}"
+    return None
+
+
+def _rate_problem(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not _RATE.match(value)):
+        return f"must look like '120/min' (or be None for no limit), not {value!r}"
+    return None
+
+
+class Conf:
+    """The settings as attributes: `conf.BATCH_SIZE`."""
+
+    REDIS_URL = Setting(
+        "redis://127.0.0.1:6379/0",
+        unit="URL",
+        why="the Redis that holds the feeds; keep it apart from caches, it must not evict",
+        parse=str,
+        problem=_redis_problem,
+    )
+    KEY_PREFIX = Setting(
+        "",
+        unit="text",
+        why="put before every key the app makes, for a Redis shared with others",
+        parse=str,
+        problem=_prefix_problem,
+    )
+    BATCH_SIZE = _number(
+        10_000,
+        unit="followers",
+        most=1_000_000,
+        why="how many followers one task run serves; small enough that other uploads get their turn",
+    )
+    SLICE_SIZE = _number(
+        250,
+        unit="followers",
+        most=5_000,
+        why="how many followers one atomic script call serves; it holds Redis for about 0.3 ms, "
+        "so that others' commands wait no longer",
+    )
+    SLICES_IN_FLIGHT = _number(
+        2,
+        unit="slices",
+        most=16,
+        why="script calls a task keeps open at once, so that Redis never waits for Python",
+    )
+    MAX_LENGTH = _number(
+        800,
+        unit="ids",
+        most=100_000,
+        why="photo ids kept in a home-feed list; older ones are read from SQL",
+    )
+    LEASE_SECONDS = _seconds(
+        30.0,
+        why="a fan-out that stood still for this long has lost its worker and may be taken over",
+    )
+    MAX_ATTEMPTS = _number(
+        10,
+        unit="attempts",
+        most=10_000,
+        why="starts of a fan-out without any progress before it is given up as failed",
+    )
+    REDIS_TIMEOUT = _seconds(
+        2.0,
+        why="how long a single Redis command may take before it counts as failed and is repeated",
+    )
+    COMPACT_AFTER = _number(
+        1_000,
+        unit="changes",
+        most=10_000_000,
+        why="follows and unfollows since the last compaction of a follower list before the next one; "
+        "at least a tenth of the list's length",
+    )
+    UPLOAD_MAX_BYTES = _number(
+        10 * 1024 * 1024, unit="bytes", why="largest image file that is taken"
+    )
+    UPLOAD_MAX_PIXELS = _number(
+        50_000_000,
+        unit="pixels",
+        why="largest width times height that is decoded; 50 megapixels take 150 MB while they are",
+    )
+    UPLOAD_RATE: Setting[str | None] = Setting(
+        "600/min",
+        unit="rate",
+        why="uploads one user may make, None for no limit",
+        parse=lambda text: text or None,
+        problem=_rate_problem,
+    )
+    TOKEN_RATE: Setting[str | None] = Setting(
+        "30/min",
+        unit="rate",
+        why="attempts to log in for a token from one address, None for no limit",
+        parse=lambda text: text or None,
+        problem=_rate_problem,
+    )
+
+
+conf = Conf()
+
+
+def configured() -> Mapping[str, Any]:
+    """The site's own `MYDJANGOAPP` dict, empty if it has none. Raises `BadSetting` if it is no dict."""
+    values = getattr(django_settings, DICT_NAME, {})
+    if not isinstance(values, Mapping):
+        raise BadSetting(DICT_NAME, f"must be a dict, not {type(values).__name__}")
+    return values
+
+
+def declared() -> Iterator[Setting[Any]]:
+    """Every setting there is, in the order of this file."""
+    return (value for value in vars(Conf).values() if isinstance(value, Setting))
+
+
+def from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    """A `MYDJANGOAPP` dict from variables `MYDJANGOAPP_<NAME>`, and `REDIS_URL` by its own name too.
+
+    A value that cannot be read as its type is passed on as text, so that `manage.py check` names it.
+    """
+    found: dict[str, Any] = {}
+    for setting in declared():
+        text = environ.get(f"{DICT_NAME}_{setting.name}")
+        if text is None:
+            continue
+        try:
+            found[setting.name] = setting.parse(text)
+        except ValueError:
+            found[setting.name] = text
+    if "REDIS_URL" not in found and environ.get("REDIS_URL"):
+        found["REDIS_URL"] = environ["REDIS_URL"]
+    return found
+
+
+def as_markdown() -> str:
+    """The settings as the table that the README shows."""
+    rows = ["| setting | default | unit | why |", "|---|---|---|---|"]
+    rows += [f"| `{s.name}` | `{s.default!r}` | {s.unit} | {s.why} |" for s in declared()]
+    return "\n".join(rows)

@@ -1,0 +1,37 @@
+"""One family of errors: catch `FeedError` for all of them. Each message says what to do next."""
+
+from __future__ import annotations
+
+
+class FeedError(Exception):
+    """Anything this app raises of its own accord."""
+
+
+class BadSetting(FeedError):
+    """A value in the `MYDJANGOAPP` dict is wrong."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        self.problem = problem
+        super().__init__(f"MYDJANGOAPP[{name!r}] {problem}. Correct it in the site's settings.")
+
+
+class FeedsUnavailable(FeedError):
+    """The feeds' Redis cannot be reached or does not answer; the same call may work later."""
+
+
+class FeedsRefused(FeedError):
+    """The feeds' Redis answered with an error: out of memory, read-only, a key of a wrong type."""
+
+
+class FollowersBeingRebuilt(FeedError):
+    """Another process is rebuilding this follower list from SQL at this moment; call again."""
+
+
+class BadUpload(FeedError):
+    """An upload that is refused; nothing was saved. `field` names the part that is wrong."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        self.field = field
+        self.reason = reason
+        super().__init__(f"{field}: {reason}")

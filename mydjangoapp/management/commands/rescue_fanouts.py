@@ -1,0 +1,19 @@
+"""`manage.py rescue_fanouts`"""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from mydjangoapp import fanouts, tasks
+from mydjangoapp.exceptions import FeedError
+
+
+class Command(BaseCommand):
+    help = "Enqueues fan-outs again that wait or stand still for longer than the lease."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            rescued = fanouts.rescue(tasks.enqueue)
+        except FeedError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"{rescued} fan-outs enqueued again")

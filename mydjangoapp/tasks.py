@@ -1,0 +1,85 @@
+"""The Celery tasks: ids in, one call. Each may run twice, at once or later, without harm.
+
+What they need of Celery is set here and not left to the site: late acknowledgement (a worker that
+dies leaves the message with the broker), JSON, no results.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from celery import shared_task
+from celery.signals import worker_ready
+from django.db import OperationalError as DatabaseUnavailable
+from kombu.exceptions import OperationalError as BrokerUnavailable
+
+from . import fanouts
+from .conf import conf
+from .exceptions import FeedError, FollowersBeingRebuilt
+from .homefeed import followers
+
+if TYPE_CHECKING:
+    from celery import Task
+
+logger = logging.getLogger(__name__)
+
+LATE: dict[str, Any] = {
+    "acks_late": True,
+    "reject_on_worker_lost": True,
+    "ignore_result": True,
+    "serializer": "json",
+    "max_retries": None,
+}
+
+
+@shared_task(bind=True, name="mydjangoapp.tasks.insert_into_homefeed", **LATE)
+def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, cursor: int = 0) -> None:
+    """Carries a photo to the next batch of its author's followers and enqueues the batch after it."""
+    redelivered = bool((self.request.delivery_info or {}).get("redelivered"))
+    try:
+        wants_compaction = fanouts.carry(photo_id, user_id, cursor, redelivered=redelivered, enqueue=enqueue)
+    except FollowersBeingRebuilt as error:
+        raise self.retry(exc=error, countdown=1) from error
+    except (FeedError, DatabaseUnavailable) as error:
+        logger.error("photo %s: %s", photo_id, error)
+        if isinstance(error, FeedError):
+            fanouts.note_error(photo_id, error)
+        raise self.retry(exc=error, countdown=min(30, 2**self.request.retries)) from error
+    if wants_compaction:
+        _send(compact_followers, user_id)
+
+
+@shared_task(name="mydjangoapp.tasks.compact_followers", **LATE)
+def compact_followers(user_id: Any) -> None:
+    """Throws the dead entries out of an author's follower list."""
+    followers.compact(user_id)
+
+
+@shared_task(name="mydjangoapp.tasks.rescue_fanouts", **LATE)
+def rescue_fanouts() -> None:
+    """Enqueues fan-outs again whose worker or message was lost. Beat sends it every few seconds."""
+    fanouts.rescue(enqueue)
+
+
+@worker_ready.connect(dispatch_uid="mydjangoapp.look_after_predecessor")
+def look_after_predecessor(**_: Any) -> None:
+    """A worker that starts looks for fan-outs that were left standing: at once, and when the lease of
+    what died just before it is over. So one worker heals itself even where no beat runs."""
+    _send(rescue_fanouts)
+    _send(rescue_fanouts, countdown=conf.LEASE_SECONDS + 1)
+
+
+def enqueue(photo: int, user: Any, cursor: int = 0) -> None:
+    """Sends the message of one link. A broker that is down is logged and never raised: the rescue
+    sends it again when the lease is over."""
+    _send(insert_into_homefeed, photo, user if isinstance(user, int) else str(user), cursor)
+
+
+def _send(task: Task[Any, Any], *arguments: Any, **options: Any) -> None:
+    try:
+        task.apply_async(arguments, retry=False, **options)
+    except BrokerUnavailable as error:
+        logger.warning(
+            "the broker does not answer (%s); %s%r was not enqueued, the rescue will do it", error, task.name, arguments
+        )

@@ -1,0 +1,76 @@
+"""Publishing a photo: one transaction, then one message."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.files.base import File
+from django.db import IntegrityError, transaction
+
+from . import fanouts, tasks
+from .exceptions import BadUpload
+from .models import Photo, UploadKey
+
+logger = logging.getLogger(__name__)
+
+
+def publish(
+    user: Any,
+    *,
+    description: str,
+    photo_url: str = "",
+    image: File[bytes] | None = None,
+    idempotency_key: str | None = None,
+    caller: Any = None,
+) -> Photo:
+    """Saves the photo and its fan-out in one transaction; returns without waiting for the delivery.
+
+    Give either `photo_url` or `image` (checked already: see `images.clean`). The same
+    `idempotency_key` by the same `caller` (default: `user`) gives the same photo, however often and
+    however many at once. Raises `BadUpload`; nothing is saved then.
+    """
+    if bool(photo_url) == (image is not None):
+        raise BadUpload("photo_url", "Give either photo_url or image, and not both.")
+    caller = caller or user
+    if idempotency_key is not None and (photo := _published_with(caller, idempotency_key)):
+        return photo
+    photo = Photo(user=user, description=description, photo_url=photo_url)
+    try:
+        with transaction.atomic():
+            if image is not None:
+                photo.image.save(image.name or "image", image, save=False)
+            photo.save()
+            if idempotency_key is not None:
+                UploadKey.objects.create(user=caller, key=idempotency_key, photo=photo)
+    except BaseException as error:
+        if photo.image:
+            photo.image.delete(save=False)
+        # Somebody with the same key was faster: his photo is the one.
+        if isinstance(error, IntegrityError) and idempotency_key is not None:
+            if published := _published_with(caller, idempotency_key):
+                return published
+        raise
+    return photo
+
+
+def _published_with(caller: Any, key: str) -> Photo | None:
+    return Photo.objects.filter(id__in=UploadKey.objects.filter(user=caller, key=key).values("photo")).first()
+
+
+def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bool, **_: Any) -> None:
+    """Opens the fan-out of a new photo, whoever made it: the API, the admin, a shell, an import.
+
+    Fixtures (`raw`) bring their own rows.
+    """
+    if created and not raw:
+        fanouts.open_for(instance)
+        transaction.on_commit(lambda: tasks.enqueue(instance.pk, instance.user_id))
+
+
+def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:
+    """Cancels the fan-out of a photo that is gone, and removes its file, once that is certain."""
+    photo, author, image = instance.pk, instance.user_id, instance.image
+    transaction.on_commit(lambda: fanouts.cancel(photo, author))
+    if image:
+        transaction.on_commit(lambda: image.storage.delete(image.name))

