@@ -202,3 +202,14 @@ def celery_worker(log: Path, environ: Mapping[str, str], *options: str) -> Serve
 def worker_is_ready(worker: Server) -> bool:
     """Whether that worker has said that it takes tasks, since it was started."""
     return worker.log.exists() and b" ready." in worker.log.read_bytes()
+
+
+def celery_beat(log: Path, environ: Mapping[str, str]) -> Server:
+    """`celery -A proj beat`"""
+    return Server([sys.executable, "-m", "celery", "-A", "proj", "beat", "--pidfile="], log, environ)
+
+
+def web_server(log: Path, environ: Mapping[str, str], port: int) -> Server:
+    """`gunicorn proj.wsgi` with a few threads."""
+    command = [sys.executable, "-m", "gunicorn", "proj.wsgi", "--bind", f"{LOOPBACK}:{port}"]
+    return Server([*command, "--worker-class", "gthread", "--threads", "8", "--workers", "1"], log, environ)

@@ -14,11 +14,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import ConnectionError, NoScriptError, TimeoutError
+from redis.exceptions import NoScriptError
 
 from ..conf import conf
+from ..exceptions import FeedsUnavailable
 from . import keys, scripts
 from .connection import client, edge
 
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The next link is enqueued when so much of the batch is done: early enough for a second process to
-# have it in hand when this one ends, late enough not to run ahead. Measured: benchmarks/README.md.
+# The next link is enqueued when so much of the batch is done, so that a second process has it in hand
+# before this one ends. Without that Redis would wait for the broker at each seam.
 ENQUEUE_AT = 0.5
+TRIM_SHARE = 10  # lists grow by a tenth of MAX_LENGTH before they are cut back, all at once
+RETRY_SECONDS = 0.2
 ENDED_SECONDS = 600  # how long the hash stays for late readers of the progress
 
 
@@ -106,78 +110,75 @@ def claim(
 
 
 def serve(photo: int, author: object, batch: Claim, enqueue: Callable[[int], None]) -> Status:
-    """Pushes the photo to the followers of `batch`, `SLICES_IN_FLIGHT` slices at a time.
+    """Pushes the photo to the followers of `batch`, slice by slice, until the batch is served.
 
-    `enqueue` is called once, with the next batch's first index, when a part of this one is done and
-    followers are left. Keeps trying for a lease while Redis does not answer, then raises
+    `enqueue` is called once, in a thread of its own, with the next batch's first index, when a part
+    of this one is done and followers are left behind it. When that next task begins it takes over
+    what is left of this batch. Keeps trying for a lease while Redis does not answer, then raises
     `FeedsUnavailable`; whatever was served by then stays served, once.
-    Round trips: one per slice, the waiting for one overlapping with the work on another.
+    Round trips: one per slice, `SLICES_IN_FLIGHT` of them open at once.
     """
-    trim_lump = max(1, conf.MAX_LENGTH // 10)
-    arguments = [photo, author, *keys.homefeed_words(), conf.SLICE_SIZE, batch.start, batch.stop]
-    arguments += [batch.start + int((batch.stop - batch.start) * ENQUEUE_AT), conf.MAX_LENGTH, trim_lump]
     names = [keys.fanout(photo), keys.followers(author), keys.marks(author)]
     names += [keys.state(author), keys.running(author)]
+    enqueue_at = batch.start + int((batch.stop - batch.start) * ENQUEUE_AT)
+    arguments = [photo, author, *keys.homefeed_words(), conf.SLICE_SIZE, batch.start, batch.stop, enqueue_at]
+    arguments += [conf.MAX_LENGTH, max(1, conf.MAX_LENGTH // TRIM_SHARE)]
     give_up_at = time.monotonic() + conf.LEASE_SECONDS
-    pause = 0.05
-    with edge():
-        while True:
-            try:
-                return _serve_in_flight(client(), names, arguments, lambda: enqueue(batch.stop))
-            except (ConnectionError, TimeoutError) as error:
-                # A slice that timed out may still be carried out; another one takes it from there.
-                if time.monotonic() > give_up_at:
-                    raise
-                logger.warning("photo %s: Redis does not answer, trying again: %s", photo, error)
-                time.sleep(pause)
-                pause = min(pause * 2, 1.0)
+    while True:
+        # The broker may take its time, and Redis must not wait for the next slice meanwhile.
+        enqueueing = Thread(target=enqueue, args=(batch.stop,), name="enqueue")
+        try:
+            with edge():
+                return _serve_in_flight(client(), names, arguments, photo, enqueueing)
+        except FeedsUnavailable as error:
+            # A slice that timed out may still be carried out; the next one takes it from there.
+            if time.monotonic() > give_up_at:
+                raise
+            logger.warning("photo %s: trying again: %s", photo, error)
+            time.sleep(RETRY_SECONDS)
+        finally:
+            if enqueueing.ident:
+                enqueueing.join()
 
 
 def _serve_in_flight(
-    redis: Redis, names: list[str], arguments: list[Any], enqueue: Callable[[], None]
+    redis: Redis, names: list[str], arguments: list[Any], photo: int, enqueueing: Thread
 ) -> Status:
     by_hash, by_text = scripts.slice_.commands(redis, names, arguments)
     pool = redis.connection_pool
     with ExitStack() as stack:
         waiting: deque[ConnectionInterface] = deque()
         for _ in range(conf.SLICES_IN_FLIGHT):
-            connection = pool.get_connection()
-            stack.callback(pool.release, connection)
-            waiting.append(connection)
+            waiting.append(pool.get_connection())
+            stack.callback(pool.release, waiting[-1])
         packed = waiting[0].pack_command(*by_hash)
-        try:
-            for connection in waiting:
+        # What is left open when an error comes up is closed: nobody must read another's reply.
+        stack.callback(lambda: [connection.disconnect() for connection in waiting])
+        for connection in waiting:
+            connection.send_packed_command(packed)
+        status = Status.MORE
+        while waiting:
+            connection = waiting[0]
+            try:
+                reply = connection.read_response()
+            except NoScriptError:
+                connection.send_command(*by_text)
+                waiting.rotate(-1)
+                continue
+            waiting.popleft()
+            status = max(status, Status(reply[0].decode()), key=_FINALITY.index)
+            if status is Status.MORE:
                 connection.send_packed_command(packed)
-            status = Status.MORE
-            while waiting:
-                connection = waiting.popleft()
-                try:
-                    reply = connection.read_response()
-                except NoScriptError:
-                    connection.send_command(*by_text)
-                    waiting.append(connection)
-                    continue
-                status = max(status, _note(reply, enqueue), key=_FINALITY.index)
-                if status is Status.MORE:
-                    connection.send_packed_command(packed)
-                    waiting.append(connection)
-            return status
-        except BaseException:
-            for connection in waiting:  # their replies are still to come; nobody must read them as his
-                connection.disconnect()
-            raise
+                waiting.append(connection)
+            if reply[1]:
+                enqueueing.start()
+            if reply[2]:
+                _, _, refused, key, error = reply
+                logger.warning("photo %s left out of %d feeds, %r among them: %r", photo, refused, key, error)
+        return status
 
 
 _FINALITY = [Status.MORE, Status.OVER, Status.ENDED, Status.ABSENT]
-
-
-def _note(reply: list[Any], enqueue: Callable[[], None]) -> Status:
-    status, enqueue_now, refused, key, error = reply
-    if refused:
-        logger.warning("%d home feeds refused a photo and were left out, %r among them: %r", refused, key, error)
-    if enqueue_now:
-        enqueue()
-    return Status(status.decode())
 
 
 def progress(photo: int) -> Progress | None:

@@ -14,9 +14,9 @@
 -- again after any kill or time-out without anybody getting a second copy. Callers need no order.
 -- The keys of the followers' feeds are made here, so this needs a Redis that is not a cluster.
 -- O(followers in the slice); about 1.2 microseconds each, 250 hold Redis for 0.3 ms.
-local call, pcall = redis.call, redis.pcall
+local call = redis.call
 local photo, HOME, FLOOR, TOKEN = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
-local stop, keep = tonumber(ARGV[8]), tonumber(ARGV[10])
+local link, stop, keep = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[10])
 local trim_above = keep + tonumber(ARGV[11])
 
 local f = call('HMGET', KEYS[1], 'cursor', 'ended', 'generation', 'own', 'guard', 'link', 'sent',
@@ -28,14 +28,6 @@ if (call('HGET', KEYS[4], 'generation') or '') ~= f[3] or length < cursor
    or (length == 0 and tonumber(f[8]) > 0) then
   return {'absent', 0, 0, '', ''}
 end
-
-local upto = math.min(cursor + tonumber(ARGV[6]), stop, length)
-local time = call('TIME')
--- The first write, and one that raises: out of memory (or read-only) is refused here, before any push.
-call('HSET', KEYS[1], 'cursor', math.max(cursor, upto), 'beat', time[1] + time[2] / 1000000, 'own', 1)
-
-local reached, gone, refused, refused_key, refused_error = 0, 0, 0, '', ''
-
 local function trim(user, feed)
   local floor = call('GET', FLOOR .. user)
   if floor then
@@ -50,62 +42,76 @@ local function trim(user, feed)
   call('DEL', TOKEN .. user)
 end
 
--- True if the user's list has the photo now. A key of another type is counted and left alone.
+-- A push that makes a list (it was gone, or never there) voids the floor; one too many trims.
+local pushed = false
 local function push(user, guarded)
   local feed = HOME .. user
-  if guarded then
-    local found = pcall('LPOS', feed, photo)
-    if type(found) == 'number' then return true end
-  end
-  local size = pcall('LPUSH', feed, photo)
-  if type(size) ~= 'number' then
-    refused, refused_key, refused_error = refused + 1, feed, size.err
-    return false
-  end
+  if guarded and call('LPOS', feed, photo) then return end
+  local size = call('LPUSH', feed, photo)
+  pushed = true
   if size == 1 then
-    -- The list was gone or never there: whatever floor it had is void.
     call('DEL', FLOOR .. user, TOKEN .. user)
   elseif size > trim_above then
     trim(user, feed)
   end
-  return true
 end
 
 local guard = f[5] == '1'
-if not f[4] then push(ARGV[2], guard) end
-
+local upto = math.max(cursor, math.min(cursor + tonumber(ARGV[6]), stop, length))
+local users, marks = {}, false
 if upto > cursor then
-  local users = call('LRANGE', KEYS[2], cursor, upto - 1)
-  if call('EXISTS', KEYS[3]) == 0 then
-    for i = 1, #users do
-      if push(users[i], guard) then reached = reached + 1 end
-    end
-  else
-    local marks = call('HMGET', KEYS[3], unpack(users))
-    for i = 1, #users do
-      local mark = marks[i]
-      -- Entries below the mark's bound are dead. One at or above it may be a second life: guard it.
-      if mark and cursor + i - 1 < tonumber(string.match(mark, '^%d+')) then
-        gone = gone + 1
-      elseif push(users[i], guard or mark) then
-        reached = reached + 1
-      end
+  users = call('LRANGE', KEYS[2], cursor, upto - 1)
+  marks = call('EXISTS', KEYS[3]) == 1 and call('HMGET', KEYS[3], unpack(users))
+end
+
+local i, gone, refused, refused_key, refused_error = 0, 0, 0, '', ''
+local function serve()
+  if i == 0 and not f[4] then push(ARGV[2], guard) end
+  while i < #users do
+    i = i + 1
+    local mark = marks and marks[i]
+    -- Entries below the mark's bound are dead. One at or above it may be a second life: guard it.
+    if mark and cursor + i - 1 < tonumber(string.match(mark, '^%d+')) then
+      gone = gone + 1
+    else
+      push(users[i], guard or mark)
     end
   end
 end
+repeat
+  -- Around the loop and not around each push: that is a tenth faster.
+  local served, problem = pcall(serve)
+  if not served then
+    problem = type(problem) == 'table' and problem.err or tostring(problem)
+    -- Out of memory or read-only shows at the first write: nothing is done yet, and nothing will be.
+    if not pushed and not string.find(problem, 'WRONGTYPE', 1, true) then
+      return redis.error_reply(problem)
+    end
+    if i > 0 then refused = refused + 1 end
+    refused_key, refused_error = HOME .. (users[i] or ARGV[2]), problem
+    if i == 0 then f[4] = 1 end
+  end
+until served
 
-gone = tonumber(f[10]) + gone
-call('HSET', KEYS[1], 'total', length - gone, 'reached', tonumber(f[9]) + reached, 'gone', gone,
-  'refused', tonumber(f[11]) + refused)
+local time = call('TIME')
+call('HSET', KEYS[1], 'cursor', upto, 'beat', time[1] + time[2] / 1000000,
+  'reached', tonumber(f[9]) + #users - gone - refused)
+local all_gone = tonumber(f[10]) + gone
+if gone > 0 or refused > 0 or not f[4] or f[4] == 1 or length - all_gone ~= tonumber(f[8]) then
+  call('HSET', KEYS[1], 'own', 1, 'total', length - all_gone, 'gone', all_gone,
+    'refused', tonumber(f[11]) + refused)
+end
 if upto >= length then
   call('HSET', KEYS[1], 'ended', 1)
   call('SREM', KEYS[5], photo)
   return {'ended', 0, refused, refused_key, refused_error}
 end
 local enqueue = 0
-if tonumber(f[6]) == tonumber(ARGV[7]) and tonumber(f[7]) ~= stop and length > stop
-   and upto >= tonumber(ARGV[9]) then
+if tonumber(f[6]) == link and tonumber(f[7]) ~= stop and length > stop and upto >= tonumber(ARGV[9]) then
   call('HSET', KEYS[1], 'sent', stop)
   enqueue = 1
 end
-return {upto >= stop and 'over' or 'more', enqueue, refused, refused_key, refused_error}
+-- A link whose successor has begun leaves the rest of its batch to it: two links at work would make
+-- others wait for twice as many slices.
+local over = upto >= stop or tonumber(f[6]) > link
+return {over and 'over' or 'more', enqueue, refused, refused_key, refused_error}

@@ -1,0 +1,41 @@
+# Each target does its own set-up: Python 3.11 and make are all that is needed.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help demo test lint bench wheel clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/site: requirements.txt
+	@echo "Setting up $(VENV) (once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/dev: $(VENV)/site pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/site ## an author with 100,000 followers uploads; ARGS="--followers 1500000 --exit"
+	@$(BIN)/python manage.py demo $(ARGS)
+
+lint: $(VENV)/dev ## ruff, mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+test: lint ## lint, then every test that needs nothing installed; ARGS="-k name"
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/dev ## the engine beside the naive way, on one Redis; needs redis-benchmark (redis-tools)
+	@$(BIN)/python -m benchmarks.bench $(ARGS)
+
+wheel: $(VENV)/dev ## the app alone, as dist/*.whl
+	@$(BIN)/python -m build --quiet --wheel
+
+clean: ## removes the virtual environment and what runs have left
+	rm -rf $(VENV) var build dist *.egg-info

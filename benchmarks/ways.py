@@ -1,0 +1,49 @@
+"""The other ways to carry a photo to followers, as Celery tasks: what people write themselves.
+
+Loaded into the worker beside the app's own tasks. The fault tests run them too, to show that their
+checker sees what these lose and double.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import shared_task
+
+from mydjangoapp.homefeed import connection, keys
+
+BATCH = 10_000
+ENDED = "ways-ended"
+
+
+@shared_task(name="benchmarks.naive", acks_late=True)
+def naive(photo: int, author: int, cursor: int = 0) -> None:
+    """One LPUSH per round trip, then the next batch."""
+    redis = connection.client()
+    _link(naive, photo, author, cursor, lambda users: [redis.lpush(keys.homefeed(u), photo) for u in users])
+
+
+@shared_task(name="benchmarks.pipelined", acks_late=True)
+def pipelined(photo: int, author: int, cursor: int = 0) -> None:
+    """A redis-py pipeline of LPUSH and LTRIM, 1,000 followers a time, then the next batch."""
+
+    def push(users: list[str]) -> None:
+        for start in range(0, len(users), 1_000):
+            pipeline = connection.client().pipeline(transaction=False)
+            for user in users[start : start + 1_000]:
+                pipeline.lpush(keys.homefeed(user), photo)
+                pipeline.ltrim(keys.homefeed(user), 0, 799)
+            pipeline.execute()
+
+    _link(pipelined, photo, author, cursor, push)
+
+
+def _link(task: Any, photo: int, author: int, cursor: int, push: Callable[[list[str]], object]) -> None:
+    redis = connection.client()
+    found: Any = redis.lrange(keys.followers(author), cursor, cursor + BATCH - 1)
+    push([user.decode() for user in found])
+    if len(found) == BATCH:
+        task.delay(photo, author, cursor + BATCH)
+    else:
+        redis.set(f"{ENDED}:{photo}", 1)

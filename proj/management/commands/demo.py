@@ -1,0 +1,202 @@
+"""`manage.py demo`, or `make demo`: the whole site on this machine, and one upload to watch."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import urllib.request
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from proj.servers import (
+    LOOPBACK,
+    RedisServer,
+    Server,
+    ServerFailed,
+    celery_beat,
+    celery_worker,
+    free_port,
+    in_use,
+    web_server,
+    worker_is_ready,
+)
+
+AUTHOR = "demo-author"
+ROWS = 5_000
+
+
+class Command(BaseCommand):
+    help = "Starts Redis, worker, beat and web server; an author with many followers uploads a photo."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:  # type: ignore[override]
+        parser.add_argument("--followers", type=int, default=100_000, help="of the author (100,000)")
+        parser.add_argument("--port", type=int, default=8000, help="of the web server (8000)")
+        parser.add_argument("--exit", action="store_true", help="end after the print instead of serving on")
+
+    def handle(self, *args: Any, followers: int, port: int, exit: bool, **options: Any) -> None:  # noqa: A002
+        if followers < 1:
+            raise CommandError("--followers must be at least 1.")
+        console = Console()
+        if in_use(port):
+            free = free_port()
+            console.print(f"Port {port} is in use; the site is served on {free} instead (choose with --port).")
+            port = free
+        var = Path(settings.VAR)
+        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGHUP, _interrupt)
+        try:
+            with ExitStack() as stack:
+                self._start(stack, console, var, port)
+                self._show(console, followers, f"http://{LOOPBACK}:{port}")
+                if exit:
+                    return
+                console.print(f"\nServing http://{LOOPBACK}:{port}/docs/ - log files in {var}/log - Ctrl-C ends it.")
+                signal.pause()
+        except KeyboardInterrupt:
+            console.print("\nStopped.")
+        except (ServerFailed, OSError) as error:
+            raise CommandError(str(error)) from error
+
+    def _start(self, stack: ExitStack, console: Console, var: Path, port: int) -> None:
+        log = var / "log"
+        with _step(console, "Redis"):
+            redis = stack.enter_context(RedisServer.at(var / "redis"))
+        environ = {"REDIS_URL": redis.url(0), "CELERY_BROKER_URL": redis.url(1)}
+        os.environ.update(environ)
+        settings.MYDJANGOAPP["REDIS_URL"] = redis.url(0)
+        with _step(console, "database"):
+            call_command("migrate", verbosity=0)
+        with _step(console, "worker, beat and web server"):
+            for stale in log.glob("*.log"):
+                stale.unlink()
+            worker = stack.enter_context(celery_worker(log / "worker.log", environ))
+            stack.enter_context(celery_beat(log / "beat.log", environ))
+            web = stack.enter_context(web_server(log / "web.log", environ, port))
+            worker.wait_for(lambda: worker_is_ready(worker), seconds=60, what="the worker takes tasks")
+            web.wait_for(lambda: in_use(port), seconds=60, what=f"the web server listens on {port}")
+
+    def _show(self, console: Console, followers: int, site: str) -> None:
+        author, password = _author()
+        _make_followers(console, author, followers)
+        token = _call(f"{site}/token/", {"username": AUTHOR, "password": password})["token"]
+        body = {"description": "A photo for everybody", "photo_url": "https://example.com/photo.jpg"}
+        began = time.monotonic()
+        photo = _call(f"{site}/upload/", body, token)
+        console.print(f"POST /upload/ answered 201 in {(time.monotonic() - began) * 1000:.0f} ms: photo {photo['id']}")
+        standing = _watch(console, photo["fanout"], token)
+        took = time.monotonic() - began
+        console.print(
+            f"[bold]{standing['reached']:,} of {standing['total']:,} followers served in {took:.2f} s, "
+            f"{standing['reached'] / took:,.0f} a second from the upload on[/bold]"
+        )
+        _print_feed(console, author)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _step(console: Console, what: str) -> Iterator[None]:
+    began = time.monotonic()
+    with console.status(f"starting {what}"):
+        yield
+    console.print(f"{what} ready ({time.monotonic() - began:.1f} s)")
+
+
+def _author() -> tuple[Any, str]:
+    """The demo's author, with a password that this run alone knows."""
+    password = get_random_password()
+    author, _ = get_user_model().objects.get_or_create(username=AUTHOR)
+    author.set_password(password)
+    author.save()
+    return author, password
+
+
+def get_random_password() -> str:
+    from django.utils.crypto import get_random_string
+
+    return get_random_string(24)
+
+
+def _make_followers(console: Console, author: Any, wanted: int) -> None:
+    """Users who follow the author, as many as are wanted; those of an earlier run are kept."""
+    from mydjangoapp import graph
+    from mydjangoapp.homefeed import followers
+    from mydjangoapp.models import Follow
+
+    user = get_user_model()
+    have = Follow.objects.filter(followee=author).count()
+    if have > wanted:
+        graph_rows = Follow.objects.filter(followee=author).order_by("id")[wanted:].values_list("follower_id", flat=True)
+        for follower in list(graph_rows):
+            graph.unfollow(follower, author)
+    if have < wanted:
+        with _bar(console, "making followers") as bar:
+            line = bar.add_task("followers", total=wanted, completed=have)
+            while have < wanted:
+                names = [f"follower-{number}" for number in range(have, min(have + ROWS, wanted))]
+                made = user.objects.bulk_create(user(username=name, password="!") for name in names)
+                graph.follow_many(made, author)
+                have += len(made)
+                bar.update(line, completed=have)
+    followers.ensure(author.pk)
+
+
+def _bar(console: Console, what: str) -> Progress:
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console)
+
+
+def _call(url: str, body: dict[str, str] | None = None, token: str | None = None) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Token {token}"} if token else {})
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data, headers)  # noqa: S310  # our own server
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        found: dict[str, Any] = json.load(answer)
+        return found
+
+
+def _watch(console: Console, fanout: str, token: str) -> dict[str, Any]:
+    with _bar(console, "carrying the photo") as bar:
+        line = bar.add_task("fanout", total=None)
+        while True:
+            standing = _call(fanout, token=token)
+            bar.update(line, total=standing["total"] or None, completed=standing["reached"])
+            if standing["state"] not in ("waiting", "running"):
+                break
+            time.sleep(0.05)
+    if standing["state"] != "done":
+        raise CommandError(f"the fan-out ended as {standing['state']}; see the worker's log")
+    return standing
+
+
+def _print_feed(console: Console, author: Any) -> None:
+    from mydjangoapp.homefeed import connection as feeds
+    from mydjangoapp.homefeed import keys
+    from mydjangoapp.models import Follow, Photo
+
+    follower = Follow.objects.filter(followee=author).order_by("id").values_list("follower_id", flat=True).first()
+    listed: Any = feeds.client().lrange(keys.homefeed(follower), 0, 4)
+    photos = Photo.objects.in_bulk([int(photo) for photo in listed])
+    console.print(f"\nThe home feed of follower {follower} (redis-cli lrange {keys.homefeed(follower)} 0 4):")
+    for photo in listed:
+        if found := photos.get(int(photo)):
+            console.print(f"  {found.pk}  {found.created_at:%H:%M:%S}  {found.description}  {found.url}")
+    connection.close()
+    sys.stdout.flush()
