@@ -19,7 +19,7 @@ $(VENV)/site: requirements.txt
 	@touch $@
 
 $(VENV)/dev: $(VENV)/site pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/site ## an author with 100,000 followers uploads; ARGS="--followers 1500000 --exit"

@@ -22,7 +22,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proj.servers import LOOPBACK, RedisServer, Server, celery_worker, site_environ, wait_until, worker_is_ready
+from proj.servers import (
+    LOOPBACK,
+    RedisServer,
+    celery_worker,
+    site_environ,
+    worker_is_ready,
+)
 
 RESULTS = Path(__file__).parent / "results"
 SHORT = 10  # ids in a short feed
@@ -72,7 +78,9 @@ class Bench:
     def running(self) -> Iterator[Bench]:
         with self.redis_server:
             subprocess.run(
-                [sys.executable, "manage.py", "migrate", "-v0"], env={**os.environ, **self.environ}, check=True
+                [sys.executable, "manage.py", "migrate", "-v0"],
+                env={**os.environ, **self.environ},
+                check=True,
             )
             environ = {**self.environ, "LOG_LEVEL": "INFO"}
             worker = celery_worker(self.worker_log, environ, "-I", "benchmarks.ways")
@@ -128,7 +136,9 @@ class Bench:
 
     def limit(self, keys: int, pushes: int) -> float:
         """`redis-benchmark -P 100 lpush` onto random feeds: pushes a second."""
-        found = shutil.which("redis-benchmark", path=os.environ.get("REDIS_BENCHMARK_PATH", os.environ["PATH"]))
+        found = shutil.which(
+            "redis-benchmark", path=os.environ.get("REDIS_BENCHMARK_PATH", os.environ["PATH"])
+        )
         if not found:
             raise SystemExit("redis-benchmark is not on PATH: apt-get install redis-tools")
         command = [found, "-h", LOOPBACK, "-p", str(self.redis_server.port), "-P", "100", "-r", str(keys)]
@@ -209,7 +219,10 @@ def table(by_aof: dict[str, list[Way]]) -> str:
         naive = next(way.rate for way in ways if way.name.startswith("naive"))
         idle = next(way for way in ways if way.name.startswith("nothing"))
         limit = rates["redis-benchmark -P 100 lpush"]
-        lines += [f"\nAOF {aof}\n", "| way | followers/s | × naive | of redis-benchmark | others' p50, p99 (ms) |"]
+        lines += [
+            f"\nAOF {aof}\n",
+            "| way | followers/s | times naive | of redis-benchmark | others' p50, p99 (ms) |",
+        ]
         lines += ["|---|---:|---:|---:|---:|", f"| {idle.name} | | | | {_latency(idle)} |"]
         for way in ways:
             if way.rates:
@@ -229,71 +242,73 @@ def main() -> None:
     parser.add_argument("--capped", type=int, default=100_000, help="followers with feeds at the cap")
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000, 10_000_000])
     parser.add_argument("--aof", choices=["everysec", "off", "both"], default="both")
-    parser.add_argument("--no-write", action="store_true", help="print only, leave benchmarks/results as it is")
+    parser.add_argument(
+        "--no-write", action="store_true", help="print only, leave benchmarks/results as it is"
+    )
+    parser.add_argument("--part", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    by_aof: dict[str, list[Way]] = {}
-    sizes: list[tuple[int, float]] = []
-    memory: dict[str, float] = {}
-    for aof in ["everysec", "off"] if options.aof == "both" else [options.aof]:
-        with tempfile.TemporaryDirectory() as directory:
-            bench = Bench(Path(directory), append_only=aof == "everysec")
-            os.environ.update(bench.environ)
-            _connect_django()
-            with bench.running():
-                version = bench.redis.info("server")["redis_version"]
-                by_aof[aof] = measure_ways(
-                    bench, rounds=options.rounds, short=options.short, capped=options.capped
-                )
-                print(table({aof: by_aof[aof]}), flush=True)
-                if not memory:
-                    memory = measure_memory(bench)
-                if aof == "off" or options.aof != "both":
-                    bench.redis.flushall()
-                    sizes = measure_sizes(bench, options.sizes)
-    report(by_aof, sizes, memory, version, write=not options.no_write)
-
-
-def _connect_django() -> None:
-    """Django for the Redis and database of this part of the run, and not of the one before."""
-    import django
-    from django.conf import settings
-    from django.db import connections
-
-    if not settings.configured:
-        django.setup()
+    if options.part:
+        options.part.write_text(json.dumps(measure(options)))
         return
-    from mydjangoapp.conf import from_environ
-    from proj.celery import app
-
-    connections.close_all()
-    settings.DATABASES["default"]["NAME"] = os.environ["DATABASE_URL"].removeprefix("sqlite:///")
-    connections["default"].settings_dict["NAME"] = settings.DATABASES["default"]["NAME"]
-    settings.MYDJANGOAPP = from_environ(os.environ)
-    app.conf.broker_url = app.conf.broker_read_url = app.conf.broker_write_url = os.environ["CELERY_BROKER_URL"]
-    app.pool.force_close_all()
+    parts = {aof: _in_own_process(aof) for aof in _modes(options.aof)}
+    report(parts, write=not options.no_write)
 
 
-def report(
-    by_aof: dict[str, list[Way]],
-    sizes: list[tuple[int, float]],
-    memory: dict[str, float],
-    redis_version: str,
-    *,
-    write: bool,
-) -> None:
-    cores = os.cpu_count()
-    text = f"Redis {redis_version}, Python {platform.python_version()}, {cores} cores, feeds of {SHORT} to 40 ids.\n"
-    text += table(by_aof) + "\n\n| followers | seconds | µs per follower |\n|---:|---:|---:|\n"
-    text += "\n".join(f"| {size:,} | {took:.2f} | {took / size * 1e6:.2f} |" for size, took in sizes)
-    text += f"\n\nMemory per entry of a feed of {CAP} ids: list {memory['list']:.1f} bytes, "
+def _modes(aof: str) -> list[str]:
+    return ["everysec", "off"] if aof == "both" else [aof]
+
+
+def _in_own_process(aof: str) -> dict[str, Any]:
+    """One AOF mode, with a Django of its own that is set up for that mode's Redis."""
+    with tempfile.NamedTemporaryFile("r", suffix=".json") as part:
+        command = [sys.executable, "-m", "benchmarks.bench", *sys.argv[1:], "--aof", aof, "--part", part.name]
+        subprocess.run(command, check=True)
+        found: dict[str, Any] = json.load(part)
+    return found
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Everything for one AOF mode, as JSON."""
+    with tempfile.TemporaryDirectory() as directory:
+        bench = Bench(Path(directory), append_only=options.aof == "everysec")
+        os.environ.update(bench.environ)
+        import django
+
+        django.setup()
+        with bench.running():
+            ways = measure_ways(bench, rounds=options.rounds, short=options.short, capped=options.capped)
+            print(table({options.aof: ways}), flush=True)
+            bench.redis.flushall()
+            return {
+                "redis": bench.redis.info("server")["redis_version"],
+                "ways": [asdict(way) for way in ways],
+                "memory": measure_memory(bench),
+                # Without AOF, so that ten million feeds do not end as gigabytes on disk.
+                "sizes": measure_sizes(bench, options.sizes) if options.aof == "off" else [],
+            }
+
+
+def report(parts: dict[str, dict[str, Any]], *, write: bool) -> None:
+    """Prints the tables, and keeps them with figures and chart under `benchmarks/results`."""
+    by_aof = {aof: [Way(**way) for way in part["ways"]] for aof, part in parts.items()}
+    last = list(parts.values())[-1]
+    text = f"Redis {last['redis']}, Python {platform.python_version()}, {os.cpu_count()} cores, "
+    text += f"median of {len(by_aof[next(iter(by_aof))][-1].rates)} rounds in one run. "
+    text += "Others: another client's LRANGE of 20 ids, 400 times a second, meanwhile.\n"
+    text += table(by_aof) + "\n"
+    if last["sizes"]:
+        text += "\n| followers | seconds | µs per follower |\n|---:|---:|---:|\n"
+        text += "".join(
+            f"| {size:,} | {took:.2f} | {took / size * 1e6:.2f} |\n" for size, took in last["sizes"]
+        )
+    memory = last["memory"]
+    text += f"\nMemory per entry of a feed of {CAP} ids: list {memory['list']:.1f} bytes, "
     text += f"zset {memory['zset']:.1f} bytes.\n"
     print(text)
     if not write:
         return
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "fanout.md").write_text(text)
-    figures = {aof: [asdict(way) | {"latencies": []} for way in ways] for aof, ways in by_aof.items()}
-    (RESULTS / "fanout.json").write_text(json.dumps({"ways": figures, "sizes": sizes, "memory": memory}, indent=1))
     from benchmarks.chart import draw
 
     draw(by_aof, RESULTS / "fanout.png")

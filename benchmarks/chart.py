@@ -23,7 +23,9 @@ def draw(by_aof: dict[str, list[Way]], file: Path) -> None:
         places = [index + group * height for index in range(len(measured))]
         bars = axes.barh(places, [way.rate for way in measured], height, label=f"AOF {aof}")
         axes.bar_label(bars, [f"{way.rate:,.0f}" for way in measured], padding=3, fontsize=8)
-        axes.set_yticks([index + 0.4 - height / 2 for index in range(len(measured))], [w.name for w in measured])
+        axes.set_yticks(
+            [index + 0.4 - height / 2 for index in range(len(measured))], [w.name for w in measured]
+        )
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlabel("followers served per second, through a real Celery worker")

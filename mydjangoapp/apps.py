@@ -16,7 +16,9 @@ class MyDjangoAppConfig(AppConfig):
         from .models import Photo
 
         post_save.connect(uploads.photo_was_saved, sender=Photo, dispatch_uid="mydjangoapp.photo_was_saved")
-        post_delete.connect(uploads.photo_was_deleted, sender=Photo, dispatch_uid="mydjangoapp.photo_was_deleted")
+        post_delete.connect(
+            uploads.photo_was_deleted, sender=Photo, dispatch_uid="mydjangoapp.photo_was_deleted"
+        )
         pre_delete.connect(
             graph.user_is_deleted, sender=settings.AUTH_USER_MODEL, dispatch_uid="mydjangoapp.user_is_deleted"
         )

@@ -25,7 +25,9 @@ def settings_are_right(app_configs: Sequence[AppConfig] | None, **_: Any) -> lis
     for name, value in values.items():
         if name not in known:
             hint = f"There are: {', '.join(known)}."
-            messages.append(Error(f"MYDJANGOAPP[{name!r}] is not a setting.", hint=hint, id="mydjangoapp.E003"))
+            messages.append(
+                Error(f"MYDJANGOAPP[{name!r}] is not a setting.", hint=hint, id="mydjangoapp.E003")
+            )
         elif problem := known[name].problem(value):
             messages.append(Error(str(BadSetting(name, problem)), id="mydjangoapp.E002"))
     return messages

@@ -163,9 +163,7 @@ class Conf:
         why="follows and unfollows since the last compaction of a follower list before the next one; "
         "at least a tenth of the list's length",
     )
-    UPLOAD_MAX_BYTES = _number(
-        10 * 1024 * 1024, unit="bytes", why="largest image file that is taken"
-    )
+    UPLOAD_MAX_BYTES = _number(10 * 1024 * 1024, unit="bytes", why="largest image file that is taken")
     UPLOAD_MAX_PIXELS = _number(
         50_000_000,
         unit="pixels",

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db.models import F, Q
@@ -54,7 +55,9 @@ def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: 
                 return False
             author = row.photo.user_id
             if str(author) != str(user):
-                logger.warning("photo %s is of user %s, not %s: serving its author's followers", photo, author, user)
+                logger.warning(
+                    "photo %s is of user %s, not %s: serving its author's followers", photo, author, user
+                )
             has_followers = followers.ensure(author)
             batch = delivery.claim(
                 photo,
@@ -71,7 +74,7 @@ def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: 
             return False
         if batch.ledger_due:
             _record(photo)
-        status = delivery.serve(photo, author, batch, lambda link: enqueue(photo, author, link))
+        status = delivery.serve(photo, author, batch, partial(enqueue, photo, author))
         if status is Status.OVER:
             return False
         batch = _unclaimed(Verdict.ENDED if status is Status.ENDED else Verdict.ABSENT)
@@ -115,7 +118,10 @@ def _count_attempt(photo: int, author: object) -> bool:
         _close(photo, FanOut.State.FAILED, last_error=f"gave up after {attempts - 1} starts without progress")
         delivery.cancel(photo, author)
         logger.error(
-            "fan-out of photo %s failed: %d starts without progress, %d followers served", photo, attempts - 1, cursor
+            "fan-out of photo %s failed: %d starts without progress, %d followers served",
+            photo,
+            attempts - 1,
+            cursor,
         )
         return False
     return True

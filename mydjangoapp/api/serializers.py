@@ -36,7 +36,9 @@ class AuthorField(serializers.PrimaryKeyRelatedField[Any]):
         if str(data) == str(caller.pk):
             return caller
         if not caller.has_perm("mydjangoapp.upload_for_others"):
-            raise PermissionDenied("user_id: uploading in another user's name needs mydjangoapp.upload_for_others.")
+            raise PermissionDenied(
+                "user_id: uploading in another user's name needs mydjangoapp.upload_for_others."
+            )
         return super().to_internal_value(data)
 
 

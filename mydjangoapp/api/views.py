@@ -9,7 +9,7 @@ from rest_framework.authentication import SessionAuthentication, TokenAuthentica
 from rest_framework.authtoken.serializers import AuthTokenSerializer
 from rest_framework.authtoken.views import ObtainAuthToken
 from rest_framework.exceptions import ValidationError
-from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -36,7 +36,7 @@ class View(APIView):
 
     authentication_classes = (TokenAuthentication, SessionAuthentication)
     permission_classes: tuple[type[BasePermission], ...] = (IsAuthenticated,)
-    parser_classes = (BoundedJSONParser,)
+    parser_classes: tuple[type[BaseParser], ...] = (BoundedJSONParser,)
     renderer_classes = (JSONRenderer,)
 
 

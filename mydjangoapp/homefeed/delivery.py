@@ -150,7 +150,7 @@ def _serve_in_flight(
         waiting: deque[ConnectionInterface] = deque()
         for _ in range(conf.SLICES_IN_FLIGHT):
             waiting.append(pool.get_connection())
-            stack.callback(pool.release, waiting[-1])
+            stack.callback(pool.release, waiting[-1])  # type: ignore[arg-type]  # an interface of it
         packed = waiting[0].pack_command(*by_hash)
         # What is left open when an error comes up is closed: nobody must read another's reply.
         stack.callback(lambda: [connection.disconnect() for connection in waiting])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from more_itertools import batched
 
@@ -29,7 +29,7 @@ class Change:
     """A follow or unfollow that SQL has committed. `row` is the id of the `Follow` row made or deleted."""
 
     verb: Literal["follow", "unfollow"]
-    follower: object
+    follower: Any
     row: int
 
     @property
@@ -37,18 +37,18 @@ class Change:
         """Grows with each change of the same two users: a row is deleted after it was made."""
         return 2 * self.row + (self.verb == "unfollow")
 
-    def still_holds(self, author: object) -> bool:
+    def still_holds(self, author: Any) -> bool:
         """Whether SQL agrees: the row is there (follow), or no row of the two is (unfollow)."""
         rows = Follow.objects.filter(follower_id=self.follower, followee_id=author)
         return rows.filter(id=self.row).exists() if self.verb == "follow" else not rows.exists()
 
 
-def _change_keys(author: object) -> list[str]:
+def _change_keys(author: Any) -> list[str]:
     of_list = [keys.followers(author), keys.marks(author), keys.state(author)]
     return [*of_list, keys.rewrite(author), keys.next_followers(author), keys.next_marks(author)]
 
 
-def apply(author: object, changes: Iterable[Change]) -> None:
+def apply(author: Any, changes: Iterable[Change]) -> None:
     """Brings committed changes into the author's list. May be repeated; order does not matter.
 
     A list that is missing stays so: it is rebuilt from SQL, which has the changes, when it is needed.
@@ -61,7 +61,7 @@ def apply(author: object, changes: Iterable[Change]) -> None:
             _apply(author, holding, force=True)
 
 
-def _apply(author: object, changes: Sequence[Change], *, force: bool) -> list[bytes]:
+def _apply(author: Any, changes: Sequence[Change], *, force: bool) -> list[bytes]:
     _, floor, token = keys.homefeed_words()
     arguments: list[object] = [floor, token, int(force)]
     for change in changes:
@@ -70,13 +70,13 @@ def _apply(author: object, changes: Sequence[Change], *, force: bool) -> list[by
     return results
 
 
-def exist(author: object) -> bool:
+def exist(author: Any) -> bool:
     """Whether the author has a follower list. One round trip."""
     with edge():
         return bool(client().exists(keys.followers(author)))
 
 
-def ensure(author: object) -> bool:
+def ensure(author: Any) -> bool:
     """Rebuilds the author's list from SQL if it is missing. True if it has members afterwards.
 
     Raises `FollowersBeingRebuilt` while another process is at it.
@@ -88,7 +88,7 @@ def ensure(author: object) -> bool:
     return rebuild(author) > 0 or exist(author)
 
 
-def rebuild(author: object) -> int:
+def rebuild(author: Any) -> int:
     """Makes the list anew from the `Follow` rows, oldest first; returns how many it read.
 
     Follows and unfollows meanwhile are kept. A list that is there is replaced unless one of the
@@ -109,7 +109,7 @@ def rebuild(author: object) -> int:
     return read
 
 
-def _rows(author: object) -> Iterator[list[tuple[int, object]]]:
+def _rows(author: Any) -> Iterator[list[tuple[int, Any]]]:
     rows = Follow.objects.filter(followee_id=author).order_by("id").values_list("id", "follower_id")
     last = 0
     while some := list(rows.filter(id__gt=last)[:ENTRIES_PER_CALL]):
@@ -117,14 +117,14 @@ def _rows(author: object) -> Iterator[list[tuple[int, object]]]:
         last = some[-1][0]
 
 
-def forget(user: object) -> None:
+def forget(user: Any) -> None:
     """Drops every key of a user who is no more. One round trip, repeatable."""
     of_user = [make(user) for make in (keys.homefeed, keys.floor, keys.token, keys.running)]
     with edge():
         client().unlink(*_change_keys(user), *of_user)
 
 
-def compaction_is_due(author: object) -> bool:
+def compaction_is_due(author: Any) -> bool:
     """Whether so many changes have left marks that the list is worth rewriting. One round trip."""
     with edge():
         pipeline = client().pipeline(transaction=False)
@@ -134,7 +134,7 @@ def compaction_is_due(author: object) -> bool:
     return int(marked) >= max(conf.COMPACT_AFTER, int(length) // 10)
 
 
-def compact(author: object) -> bool:
+def compact(author: Any) -> bool:
     """Rewrites the list without its dead entries and drops the marks. True if it did.
 
     Leaves it as it is while a fan-out of the author is under way, and gives up when one begins.
@@ -158,18 +158,19 @@ def compact(author: object) -> bool:
             return outcome == b"swapped"
 
 
-def _begin(author: object, *, must_exist: bool) -> str | None:
+def _begin(author: Any, *, must_exist: bool) -> str | None:
     rewrite = secrets.token_hex(8)
     names = [keys.followers(author), keys.state(author), keys.rewrite(author)]
     names += [keys.next_followers(author), keys.next_marks(author), keys.running(author)]
     outcome = scripts.begin_rewrite(names, [rewrite, conf.LEASE_SECONDS, int(must_exist)])
     if outcome == b"held":
-        raise FollowersBeingRebuilt(f"The follower list of {author} is being rewritten; try again in a moment.")
+        raise FollowersBeingRebuilt(
+            f"The follower list of {author} is being rewritten; try again in a moment."
+        )
     return rewrite if outcome == b"begun" else None
 
 
-def _swap(author: object, rewrite: str, *, highest: int, copied: bool) -> bytes:
+def _swap(author: Any, rewrite: str, *, highest: int, copied: bool) -> bytes:
     arguments = [rewrite, highest, secrets.token_hex(8), int(copied)]
     outcome: bytes = scripts.swap_rewrite([*_change_keys(author), keys.running(author)], arguments)
     return outcome
-

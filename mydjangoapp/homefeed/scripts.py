@@ -56,7 +56,7 @@ class Script:
 
 @cache
 def _knows_shebang(redis: Redis) -> bool:
-    version = str(redis.info("server")["redis_version"])  # type: ignore[index]  # sync client: a dict
+    version = str(redis.info("server")["redis_version"])
     return int(version.split(".")[0]) >= 7
 
 

@@ -1,7 +1,7 @@
 """`manage.py fanouts [--watch]`"""
 
 import time
-from typing import Any
+from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--interval", type=float, default=0.2, help="seconds between two looks (0.2)")
 
     def handle(self, *args: Any, watch: bool, interval: float, **options: Any) -> None:
-        console = Console(file=self.stdout._out)  # type: ignore[attr-defined]  # Django's wrapper of a file
+        console = Console(file=cast(IO[str], self.stdout))
         if not watch:
             self._once(console)
             return

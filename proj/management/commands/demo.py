@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -20,13 +21,13 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
+from django.utils.crypto import get_random_string
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from proj.servers import (
     LOOPBACK,
     RedisServer,
-    Server,
     ServerFailed,
     celery_beat,
     celery_worker,
@@ -43,29 +44,34 @@ ROWS = 5_000
 class Command(BaseCommand):
     help = "Starts Redis, worker, beat and web server; an author with many followers uploads a photo."
 
-    def add_arguments(self, parser: ArgumentParser) -> None:  # type: ignore[override]
+    def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--followers", type=int, default=100_000, help="of the author (100,000)")
         parser.add_argument("--port", type=int, default=8000, help="of the web server (8000)")
         parser.add_argument("--exit", action="store_true", help="end after the print instead of serving on")
 
-    def handle(self, *args: Any, followers: int, port: int, exit: bool, **options: Any) -> None:  # noqa: A002
+    def handle(self, *args: Any, followers: int, port: int, exit: bool, **options: Any) -> None:
         if followers < 1:
             raise CommandError("--followers must be at least 1.")
         console = Console()
         if in_use(port):
             free = free_port()
-            console.print(f"Port {port} is in use; the site is served on {free} instead (choose with --port).")
+            console.print(
+                f"Port {port} is in use; the site is served on {free} instead (choose with --port)."
+            )
             port = free
         var = Path(settings.VAR)
         signal.signal(signal.SIGTERM, _interrupt)
         signal.signal(signal.SIGHUP, _interrupt)
         try:
             with ExitStack() as stack:
+                stack.enter_context(_alone(var))
                 self._start(stack, console, var, port)
                 self._show(console, followers, f"http://{LOOPBACK}:{port}")
                 if exit:
                     return
-                console.print(f"\nServing http://{LOOPBACK}:{port}/docs/ - log files in {var}/log - Ctrl-C ends it.")
+                console.print(
+                    f"\nServing http://{LOOPBACK}:{port}/docs/ - log files in {var}/log - Ctrl-C ends it."
+                )
                 signal.pause()
         except KeyboardInterrupt:
             console.print("\nStopped.")
@@ -97,7 +103,9 @@ class Command(BaseCommand):
         body = {"description": "A photo for everybody", "photo_url": "https://example.com/photo.jpg"}
         began = time.monotonic()
         photo = _call(f"{site}/upload/", body, token)
-        console.print(f"POST /upload/ answered 201 in {(time.monotonic() - began) * 1000:.0f} ms: photo {photo['id']}")
+        console.print(
+            f"POST /upload/ answered 201 in {(time.monotonic() - began) * 1000:.0f} ms: photo {photo['id']}"
+        )
         standing = _watch(console, photo["fanout"], token)
         took = time.monotonic() - began
         console.print(
@@ -112,6 +120,18 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
+def _alone(var: Path) -> Iterator[None]:
+    """Two demos would share one Redis directory, and spoil it."""
+    var.mkdir(parents=True, exist_ok=True)
+    with (var / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommandError(f"Another demo is running on {var}; end it first, or set VAR_DIR.") from error
+        yield
+
+
+@contextmanager
 def _step(console: Console, what: str) -> Iterator[None]:
     began = time.monotonic()
     with console.status(f"starting {what}"):
@@ -121,17 +141,11 @@ def _step(console: Console, what: str) -> Iterator[None]:
 
 def _author() -> tuple[Any, str]:
     """The demo's author, with a password that this run alone knows."""
-    password = get_random_password()
+    password = get_random_string(24)
     author, _ = get_user_model().objects.get_or_create(username=AUTHOR)
     author.set_password(password)
     author.save()
     return author, password
-
-
-def get_random_password() -> str:
-    from django.utils.crypto import get_random_string
-
-    return get_random_string(24)
 
 
 def _make_followers(console: Console, author: Any, wanted: int) -> None:
@@ -143,7 +157,11 @@ def _make_followers(console: Console, author: Any, wanted: int) -> None:
     user = get_user_model()
     have = Follow.objects.filter(followee=author).count()
     if have > wanted:
-        graph_rows = Follow.objects.filter(followee=author).order_by("id")[wanted:].values_list("follower_id", flat=True)
+        graph_rows = (
+            Follow.objects.filter(followee=author)
+            .order_by("id")[wanted:]
+            .values_list("follower_id", flat=True)
+        )
         for follower in list(graph_rows):
             graph.unfollow(follower, author)
     if have < wanted:
@@ -191,7 +209,9 @@ def _print_feed(console: Console, author: Any) -> None:
     from mydjangoapp.homefeed import keys
     from mydjangoapp.models import Follow, Photo
 
-    follower = Follow.objects.filter(followee=author).order_by("id").values_list("follower_id", flat=True).first()
+    follower = (
+        Follow.objects.filter(followee=author).order_by("id").values_list("follower_id", flat=True).first()
+    )
     listed: Any = feeds.client().lrange(keys.homefeed(follower), 0, 4)
     photos = Photo.objects.in_bulk([int(photo) for photo in listed])
     console.print(f"\nThe home feed of follower {follower} (redis-cli lrange {keys.homefeed(follower)} 0 4):")
