@@ -36,7 +36,8 @@ LATE: dict[str, Any] = {
 @shared_task(bind=True, name="mydjangoapp.tasks.insert_into_homefeed", **LATE)
 def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, cursor: int = 0) -> None:
     """Carries a photo to the next batch of its author's followers and enqueues the batch after it."""
-    redelivered = bool((self.request.delivery_info or {}).get("redelivered"))
+    delivery = self.request.delivery_info or {}
+    redelivered = bool(delivery.get("redelivered")) or self.request.retries > 0
     try:
         wants_compaction = fanouts.carry(photo_id, user_id, cursor, redelivered=redelivered, enqueue=enqueue)
     except FollowersBeingRebuilt as error:

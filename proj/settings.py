@@ -174,8 +174,8 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         # Two lines for each of a thousand links of a chain are work and tell nothing.
-        "celery.app.trace": {"level": "WARNING"},
-        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": env.str("TASK_LOG_LEVEL", default="WARNING")},
+        "celery.worker.strategy": {"level": env.str("TASK_LOG_LEVEL", default="WARNING")},
     },
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
 }

@@ -123,22 +123,29 @@ def serve(photo: int, author: object, batch: Claim, enqueue: Callable[[int], Non
     enqueue_at = batch.start + int((batch.stop - batch.start) * ENQUEUE_AT)
     arguments = [photo, author, *keys.homefeed_words(), conf.SLICE_SIZE, batch.start, batch.stop, enqueue_at]
     arguments += [conf.MAX_LENGTH, max(1, conf.MAX_LENGTH // TRIM_SHARE)]
+    # In a thread: the broker may take its time, and Redis must not wait for the next slice meanwhile.
+    enqueueing = Thread(target=enqueue, args=(batch.stop,), name="enqueue")
     give_up_at = time.monotonic() + conf.LEASE_SECONDS
-    while True:
-        # The broker may take its time, and Redis must not wait for the next slice meanwhile.
-        enqueueing = Thread(target=enqueue, args=(batch.stop,), name="enqueue")
-        try:
-            with edge():
-                return _serve_in_flight(client(), names, arguments, photo, enqueueing)
-        except FeedsUnavailable as error:
-            # A slice that timed out may still be carried out; the next one takes it from there.
-            if time.monotonic() > give_up_at:
-                raise
-            logger.warning("photo %s: trying again: %s", photo, error)
-            time.sleep(RETRY_SECONDS)
-        finally:
-            if enqueueing.ident:
-                enqueueing.join()
+    replies_lost = False
+    try:
+        while True:
+            try:
+                with edge():
+                    status = _serve_in_flight(client(), names, arguments, photo, enqueueing)
+                break
+            except FeedsUnavailable as error:
+                # A slice that timed out may still be carried out; the next one takes it from there.
+                if time.monotonic() > give_up_at:
+                    raise
+                logger.warning("photo %s: trying again: %s", photo, error)
+                replies_lost = True
+                time.sleep(RETRY_SECONDS)
+        if replies_lost and not enqueueing.ident and status is Status.OVER:
+            enqueueing.start()  # the order to do so may have been among them; one too many does no harm
+    finally:
+        if enqueueing.ident:
+            enqueueing.join()
+    return status
 
 
 def _serve_in_flight(

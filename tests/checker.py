@@ -1,0 +1,79 @@
+"""Who got a photo how often: the terms of https://jepsen.io, over followers present throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from more_itertools import batched
+
+from mydjangoapp.homefeed import connection, keys
+from mydjangoapp.models import FanOut
+from proj.servers import Server, wait_until
+
+FIRST = 1_000_001  # follower ids of lists that tests fill by hand
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many followers got it not at all, more than once, or should not have got it."""
+
+    lost: int = 0
+    doubled: int = 0
+    unexpected: int = 0
+
+
+ALL_ONCE = Outcome()
+
+
+def fill(author: Any, number: int) -> range:
+    """Fills `followers:{author}` by hand, as redis-cli would, without any row in SQL."""
+    users = range(FIRST, FIRST + number)
+    pipeline = connection.client().pipeline(transaction=False)
+    for some in batched(users, 5_000):
+        pipeline.rpush(keys.followers(author), *some)
+    pipeline.execute()
+    return users
+
+
+def outcome(photo: int, present: Iterable[Any], absent: Iterable[Any] = ()) -> Outcome:
+    """Reads every follower's list: `present` should have the photo once, `absent` not at all."""
+    copies = list(_copies(photo, present))
+    return Outcome(
+        lost=copies.count(0),
+        doubled=sum(number > 1 for number in copies),
+        unexpected=sum(number > 0 for number in _copies(photo, absent)),
+    )
+
+
+def _copies(photo: int, users: Iterable[Any]) -> Iterable[int]:
+    wanted = str(photo).encode()
+    for some in batched(users, 5_000):
+        pipeline = connection.client().pipeline(transaction=False)
+        for user in some:
+            pipeline.lrange(keys.homefeed(user), 0, -1)
+        for found in pipeline.execute(raise_on_error=False):
+            yield found.count(wanted) if isinstance(found, list) else 0
+
+
+def state(photo: int) -> str:
+    """The ledger's word for a fan-out."""
+    return FanOut.objects.values_list("state", flat=True).get(photo_id=photo)
+
+
+def wait_for_end(photo: int, *, seconds: float = 60) -> str:
+    """Waits until the fan-out has ended in the ledger; returns how."""
+    ended = (FanOut.State.DONE, FanOut.State.FAILED, FanOut.State.CANCELLED)
+    wait_until(lambda: state(photo) in ended, seconds=seconds, what=f"the fan-out of photo {photo} ends")
+    return state(photo)
+
+
+def cursor(photo: int) -> int:
+    """How far Redis is with a fan-out."""
+    return int(connection.client().hget(keys.fanout(photo), "cursor") or 0)  # type: ignore[arg-type]
+
+
+def runs(task: str, *workers: Server) -> int:
+    """How many times workers have taken up a task of that name, by their logs."""
+    return sum(worker.log.read_text().count(f"Task {task}[") // 2 for worker in workers)

@@ -1,0 +1,102 @@
+"""Real servers for every test: one Redis for the run, emptied before each; workers where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.cache import cache
+
+from mydjangoapp.homefeed import connection
+from proj.servers import RedisServer, Server, celery_worker, worker_is_ready
+from tests import servers
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from rest_framework.test import APIClient
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The run's own redis-server."""
+    with servers.REDIS as server:
+        yield server
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer) -> Iterator[Redis]:
+    """A client of the feeds' database; every database of the server is empty when the test begins."""
+    client = connection.client()
+    client.flushall()
+    cache.clear()
+    yield client
+
+
+_started = count(1)
+
+
+def start_worker(**environ: str) -> Server:
+    """A `celery -A proj worker` that takes tasks, for the caller to stop."""
+    log = servers.DIRECTORY / "log" / f"worker-{next(_started)}.log"
+    worker = celery_worker(log, {**servers.ENVIRON, "TASK_LOG_LEVEL": "INFO", **environ}, "-I", "benchmarks.ways")
+    worker.start()
+    worker.wait_for(lambda: worker_is_ready(worker), seconds=60, what="the worker takes tasks")
+    return worker
+
+
+@pytest.fixture
+def workers(redis: Redis, transactional_db: None) -> Iterator[Callable[..., Server]]:
+    """Starts workers on call and stops them all at the end."""
+    started: list[Server] = []
+
+    def start(**environ: str) -> Server:
+        started.append(start_worker(**environ))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.stop()
+
+
+@pytest.fixture
+def worker(workers: Callable[..., Server]) -> Server:
+    """One worker, without options."""
+    return workers()
+
+
+_names = count(1)
+
+
+@pytest.fixture
+def make_users(request: pytest.FixtureRequest) -> Callable[[int], list[Any]]:
+    """Saves so many users."""
+    if "transactional_db" not in request.fixturenames:
+        request.getfixturevalue("db")
+    user = get_user_model()
+
+    def make(number: int) -> list[Any]:
+        return user.objects.bulk_create(
+            user(username=f"user-{next(_names)}", password="!") for _ in range(number)
+        )
+
+    return make
+
+
+@pytest.fixture
+def author(make_users: Callable[[int], list[Any]]) -> Any:
+    """A user without followers."""
+    return make_users(1)[0]
+
+
+@pytest.fixture
+def api(author: Any) -> APIClient:
+    """HTTP, logged in as `author` by token."""
+    from rest_framework.authtoken.models import Token
+    from rest_framework.test import APIClient
+
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {Token.objects.create(user=author).key}")
+    return client
