@@ -41,7 +41,9 @@ _started = count(1)
 def start_worker(**environ: str) -> Server:
     """A `celery -A proj worker` that takes tasks, for the caller to stop."""
     log = servers.DIRECTORY / "log" / f"worker-{next(_started)}.log"
-    worker = celery_worker(log, {**servers.ENVIRON, "TASK_LOG_LEVEL": "INFO", **environ}, "-I", "benchmarks.ways")
+    worker = celery_worker(
+        log, {**servers.ENVIRON, "TASK_LOG_LEVEL": "INFO", **environ}, "-I", "benchmarks.ways"
+    )
     worker.start()
     worker.wait_for(lambda: worker_is_ready(worker), seconds=60, what="the worker takes tasks")
     return worker

@@ -60,7 +60,11 @@ def test_newest_arrival_stands_first(
 
 
 def test_a_missing_follower_list_is_rebuilt_from_sql_before_the_chain(
-    worker: Server, author: Any, publish: Callable[[], int], redis: Any, make_users: Callable[[int], list[Any]]
+    worker: Server,
+    author: Any,
+    publish: Callable[[], int],
+    redis: Any,
+    make_users: Callable[[int], list[Any]],
 ) -> None:
     users = make_users(1_234)
     graph.follow_many(users, author)
@@ -101,7 +105,11 @@ def test_one_wrong_typed_feed_is_counted_and_stops_nobody(
 
 
 def test_a_small_author_is_served_while_a_large_chain_runs(
-    worker: Server, author: Any, publish: Callable[[], int], redis: Any, make_users: Callable[[int], list[Any]]
+    worker: Server,
+    author: Any,
+    publish: Callable[[], int],
+    redis: Any,
+    make_users: Callable[[int], list[Any]],
 ) -> None:
     small = make_users(1)[0]
     everyone = fill(author.pk, 400_000)
