@@ -1,0 +1,345 @@
+"""`POST /upload/`: what is taken, and that whatever is refused leaves nothing behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import override_settings
+from PIL import Image
+
+from mydjangoapp.models import FanOut, Photo, UploadKey
+from proj.servers import free_port
+
+if TYPE_CHECKING:
+    from rest_framework.test import APIClient
+
+GOOD = {"description": "a photo", "photo_url": "https://example.com/photo.jpg"}
+pytestmark = pytest.mark.usefixtures("redis")
+
+
+def picture(kind: str = "JPEG", size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, (200, 30, 30)).save(out, kind, **options)
+    return out.getvalue()
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A PNG of a few bytes whose header names that size."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def send_image(api: APIClient, body: bytes, name: str = "holiday.jpg") -> Any:
+    image = SimpleUploadedFile(name, body, "image/jpeg")
+    return api.post("/upload/", {"description": "an image", "image": image}, format="multipart")
+
+
+def nothing_was_saved(redis: Any) -> bool:
+    return not Photo.objects.exists() and not FanOut.objects.exists() and not redis_has_messages(redis)
+
+
+def redis_has_messages(redis: Any) -> bool:
+    import redis as redis_py
+    from django.conf import settings
+
+    return bool(redis_py.Redis.from_url(settings.CELERY_BROKER_URL).llen("celery"))
+
+
+def test_json_upload_answers_201_with_all_fields_and_enqueues(
+    transactional_db: None, api: APIClient, author: Any, redis: Any
+) -> None:
+    answer = api.post("/upload/", GOOD, format="json")
+    body = answer.json()
+    assert answer.status_code == 201
+    assert list(body) == ["id", "user_id", "description", "photo_url", "created_at", "fanout"]
+    assert body["user_id"] == author.pk
+    assert body["photo_url"] == GOOD["photo_url"]
+    assert body["fanout"] == f"http://testserver/photos/{body['id']}/fanout/"
+    assert FanOut.objects.get(photo_id=body["id"]).state == "waiting"
+    assert redis_has_messages(redis)
+    progress = api.get(body["fanout"])
+    assert list(progress.json()) == ["state", "reached", "total", "started_at", "finished_at", "lag_seconds"]
+    assert progress.json()["state"] == "waiting"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_an_image_is_stored_under_a_random_name_without_its_position(
+    db: None, api: APIClient, kind: str, settings: Any, tmp_path: Any
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    exif[0x010F] = "SecretCam"
+    exif.get_ifd(0x8825)[2] = (52.0, 31.0, 12.0)
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>SecretPlace</x:xmpmeta>"
+    options = {"comment": b"SecretComment"} if kind == "JPEG" else {}
+    original = picture(kind, exif=exif, xmp=xmp, **options)
+    answer = send_image(api, original + b"<script>SecretTail</script>", "my secret holiday.jpg")
+    assert answer.status_code == 201, answer.content
+    photo = Photo.objects.get()
+    assert answer.json()["photo_url"] == f"http://testserver/media/{photo.image.name}"
+    assert "secret" not in str(photo.image.name)
+    with photo.image.open() as file:
+        stored = file.read()
+    assert b"Secret" not in stored
+    with Image.open(io.BytesIO(stored)) as found:
+        assert found.format == kind
+        assert found.size == (30, 40), "turned upright"
+        assert not found.getexif()
+
+
+BAD_BODIES = [
+    ({}, {"description"}),
+    ({"description": "x"}, {"photo_url"}),
+    ({"photo_url": GOOD["photo_url"]}, {"description"}),
+    ({**GOOD, "description": ""}, {"description"}),
+    ({**GOOD, "description": None}, {"description"}),
+    ({**GOOD, "description": 5}, {"description"}),
+    ({**GOOD, "description": ["x"]}, {"description"}),
+    ({**GOOD, "description": "x" * 2001}, {"description"}),
+    ({**GOOD, "description": "a\0b"}, {"description"}),
+    ({**GOOD, "description": "\ud800"}, {"description"}),
+    ({**GOOD, "photo_url": "javascript:alert(1)"}, {"photo_url"}),
+    ({**GOOD, "photo_url": "ftp://example.com/x"}, {"photo_url"}),
+    ({**GOOD, "photo_url": "data:text/html,x"}, {"photo_url"}),
+    ({**GOOD, "photo_url": "no url"}, {"photo_url"}),
+    ({**GOOD, "photo_url": 7}, {"photo_url"}),
+    ({**GOOD, "photo_url": "https://example.com/" + "x" * 2000}, {"photo_url"}),
+    ({**GOOD, "photo_url": "https://example.com/\0"}, {"photo_url"}),
+    ({**GOOD, "user_id": True}, {"user_id"}),
+    ({**GOOD, "user_id": 1.5}, {"user_id"}),
+    ({**GOOD, "user_id": None}, {"user_id"}),
+    ({**GOOD, "user_id": [1]}, {"user_id"}),
+    ({**GOOD, "image": "not a file"}, {"image"}),
+]
+
+
+@pytest.mark.parametrize(("body", "fields"), BAD_BODIES)
+def test_bad_fields_are_named_with_a_reason_and_nothing_is_saved(
+    transactional_db: None, api: APIClient, redis: Any, body: Any, fields: set[str]
+) -> None:
+    answer = api.post("/upload/", json.dumps(body), content_type="application/json")
+    assert answer.status_code == 400, answer.content
+    assert set(answer.json()) == fields
+    assert all(reason for reasons in answer.json().values() for reason in reasons)
+    assert nothing_was_saved(redis)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b'{"description": ', "application/json", 400),
+        (b"\xff\xfe{}", "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b'"text"', "application/json", 400),
+        (b"null", "application/json", 400),
+        (b"[" * 60_000, "application/json", 400),
+        (b'{"user_id": ' + b"9" * 5_000 + b"}", "application/json", 400),
+        (b'{"description": "' + b"x" * 70_000 + b'"}', "application/json", 413),
+        (b"<a/>", "application/xml", 415),
+        (b"no parts", "multipart/form-data; boundary=x", 400),
+        (b"", "multipart/form-data", 400),
+    ],
+)
+def test_broken_bodies_are_refused_with_a_sentence(
+    transactional_db: None, api: APIClient, redis: Any, body: bytes, content_type: str, status: int
+) -> None:
+    answer = api.post("/upload/", body, content_type=content_type)
+    assert answer.status_code == status, answer.content
+    assert answer.json()
+    assert nothing_was_saved(redis)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(png_that_claims(30_000, 30_000), id="900 megapixels in a few bytes"),
+        pytest.param(png_that_claims(2**31 - 1, 2**31 - 1), id="more pixels than Pillow counts"),
+        pytest.param(b"\x89PNG\r\n\x1a\n<html><script>alert(1)</script></html>", id="HTML with a PNG header"),
+        pytest.param(picture()[:400], id="cut off"),
+        pytest.param(b"GIF89a" + b"\0" * 100, id="GIF"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", id="SVG"),
+        pytest.param(b"\0" * 2_000, id="NUL bytes"),
+        pytest.param(b"", id="empty"),
+        pytest.param(
+            picture("PNG", save_all=True, append_images=[Image.new("RGB", (40, 30))]), id="animated"
+        ),
+    ],
+)
+def test_bad_images_are_refused_before_anything_is_stored(
+    transactional_db: None, api: APIClient, redis: Any, body: bytes, settings: Any, tmp_path: Any
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    answer = send_image(api, body)
+    assert answer.status_code == 400, answer.content
+    assert set(answer.json()) == {"image"}
+    assert nothing_was_saved(redis)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+@override_settings(MYDJANGOAPP={"UPLOAD_MAX_BYTES": 500, "REDIS_URL": "redis://127.0.0.1:1"})
+def test_an_image_of_too_many_bytes_is_refused(db: None, api: APIClient) -> None:
+    answer = send_image(api, picture(size=(400, 400)))
+    assert answer.status_code == 400
+    assert "500 bytes" in answer.json()["image"][0]
+
+
+def test_both_photo_url_and_image_are_too_much(db: None, api: APIClient) -> None:
+    answer = api.post(
+        "/upload/", {**GOOD, "image": SimpleUploadedFile("a.jpg", picture())}, format="multipart"
+    )
+    assert answer.status_code == 400
+    assert set(answer.json()) == {"photo_url"}
+
+
+def test_without_token_or_with_a_wrong_one_it_is_401(db: None, client: Any) -> None:
+    assert client.post("/upload/", GOOD, content_type="application/json").status_code == 401
+    headers = {"Authorization": "Token wrong"}
+    refused = client.post("/upload/", GOOD, content_type="application/json", headers=headers)
+    assert refused.status_code == 401
+    assert not Photo.objects.exists()
+
+
+def test_user_id_may_be_ones_own_and_anybodys_only_with_the_permission(
+    db: None, api: APIClient, author: Any, make_users: Any
+) -> None:
+    other = make_users(1)[0]
+    assert api.post("/upload/", {**GOOD, "user_id": author.pk}, format="json").status_code == 201
+    assert api.post("/upload/", {**GOOD, "user_id": str(author.pk)}, format="json").status_code == 201
+    assert api.post("/upload/", {**GOOD, "user_id": other.pk}, format="json").status_code == 403
+    assert api.post("/upload/", {**GOOD, "user_id": 10**30}, format="json").status_code == 403
+    author.user_permissions.add(Permission.objects.get(codename="upload_for_others"))
+    answer = api.post("/upload/", {**GOOD, "user_id": other.pk}, format="json")
+    assert answer.status_code == 201
+    assert answer.json()["user_id"] == other.pk
+    assert Photo.objects.get(pk=answer.json()["id"]).user == other
+    for nobody in (987_654, 10**30, -1, "x"):
+        refused = api.post("/upload/", {**GOOD, "user_id": nobody}, format="json")
+        assert (refused.status_code, set(refused.json())) == (400, {"user_id"})
+
+
+def test_the_same_idempotency_key_gives_the_same_photo_once(
+    db: None, api: APIClient, author: Any, make_users: Any
+) -> None:
+    def upload(key: str) -> Any:
+        return api.post("/upload/", GOOD, format="json", headers={"Idempotency-Key": key})
+
+    first, second, other = upload("k1"), upload("k1"), upload("k2")
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    assert other.json()["id"] != first.json()["id"]
+    assert Photo.objects.count() == FanOut.objects.count() == 2
+    for bad in ("", "two words", "x" * 256, "ümlaut"):
+        refused = upload(bad)
+        assert (refused.status_code, set(refused.json())) == (400, {"Idempotency-Key"}), bad
+
+
+def test_the_same_idempotency_key_at_once_gives_one_photo(
+    transactional_db: None, author: Any, redis: Any
+) -> None:
+    from django.db import connection
+
+    from mydjangoapp import uploads
+
+    def publish(_: int) -> int:
+        try:
+            return int(uploads.publish(author, **GOOD, idempotency_key="same").pk)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        photos = set(pool.map(publish, range(24)))
+    assert len(photos) == 1
+    assert Photo.objects.count() == UploadKey.objects.count() == FanOut.objects.count() == 1
+
+
+def test_uploads_are_throttled_per_user(db: None, api: APIClient, settings: Any) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "UPLOAD_RATE": "2/min"}
+    statuses = [api.post("/upload/", GOOD, format="json").status_code for _ in range(3)]
+    assert statuses == [201, 201, 429]
+
+
+def test_a_rolled_back_upload_leaves_no_fanout_and_no_message(
+    transactional_db: None, author: Any, redis: Any
+) -> None:
+    from django.db import transaction
+
+    from mydjangoapp import uploads
+
+    class Stop(Exception):
+        pass
+
+    with pytest.raises(Stop), transaction.atomic():
+        uploads.publish(author, **GOOD)
+        raise Stop
+    assert nothing_was_saved(redis)
+
+
+def test_a_session_login_needs_the_csrf_token(db: None, author: Any) -> None:
+    from django.test import Client
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(author)
+    assert client.post("/upload/", GOOD, content_type="application/json").status_code == 403
+    assert not Photo.objects.exists()
+
+
+def test_progress_is_for_the_author_and_staff(db: None, api: APIClient, make_users: Any) -> None:
+    from rest_framework.test import APIClient as Client
+
+    url = api.post("/upload/", GOOD, format="json").json()["fanout"]
+    stranger, staff = make_users(2)
+    staff.is_staff = True
+    client = Client()
+    assert client.get(url).status_code == 401
+    client.force_authenticate(stranger)
+    assert client.get(url).status_code == 403
+    client.force_authenticate(staff)
+    assert client.get(url).status_code == 200
+    assert client.get("/photos/999999999999999999999/fanout/").status_code == 404
+    assert client.get("/photos/987654/fanout/").status_code == 404
+
+
+def test_a_token_for_name_and_password_and_nothing_for_wrong_ones(db: None, author: Any, client: Any) -> None:
+    author.set_password("right horse")
+    author.save()
+    body = {"username": author.username, "password": "right horse"}
+    answer = client.post("/token/", body, content_type="application/json")
+    assert answer.status_code == 200
+    assert list(answer.json()) == ["token"]
+    wrong = client.post("/token/", {**body, "password": "x"}, content_type="application/json")
+    assert wrong.status_code == 400
+    assert client.post("/token/", {"username": "a\0"}, content_type="application/json").status_code == 400
+
+
+def test_an_upload_succeeds_when_the_broker_is_down_and_says_so(
+    transactional_db: None, author: Any, redis: Any
+) -> None:
+    code = (
+        "from django.contrib.auth.models import User; from mydjangoapp import uploads; "
+        f"uploads.publish(User.objects.get(pk={author.pk}), **{GOOD!r})"
+    )
+    environ = {**os.environ, "CELERY_BROKER_URL": f"redis://127.0.0.1:{free_port()}/1"}
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-v0", "-c", code], env=environ, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "the broker does not answer" in ran.stderr
+    assert FanOut.objects.get().state == "waiting"
+    assert not redis_has_messages(redis)
