@@ -35,7 +35,7 @@ bench: $(VENV)/dev ## the engine beside the naive way, on one Redis; needs redis
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
 
 wheel: $(VENV)/dev ## the app alone, as dist/*.whl
-	@$(BIN)/python -m build --quiet --wheel
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 
 clean: ## removes the virtual environment and what runs have left
 	rm -rf $(VENV) var build dist *.egg-info

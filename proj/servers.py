@@ -60,6 +60,7 @@ class Server:
     log: Path
     environ: Mapping[str, str] = field(default_factory=dict)
     stop_seconds: float = 10.0
+    cwd: Path = ROOT
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -70,7 +71,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=ROOT,
+                cwd=self.cwd,
                 env={**os.environ, **self.environ},
                 start_new_session=True,
             )

@@ -71,9 +71,14 @@ def wait_for_end(photo: int, *, seconds: float = 60) -> str:
 
 def cursor(photo: int) -> int:
     """How far Redis is with a fan-out."""
-    return int(connection.client().hget(keys.fanout(photo), "cursor") or 0)  # type: ignore[arg-type]
+    return int(connection.client().hget(keys.fanout(photo), "cursor") or 0)
 
 
 def runs(task: str, *workers: Server) -> int:
     """How many times workers have taken up a task of that name, by their logs."""
     return sum(worker.log.read_text().count(f"Task {task}[") // 2 for worker in workers)
+
+
+def quiet(broker: Any) -> bool:
+    """Whether the broker has no message, neither waiting nor in a worker's hands."""
+    return not broker.exists("celery", "unacked")

@@ -7,6 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 
@@ -27,12 +28,20 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def redis(redis_server: RedisServer) -> Iterator[Redis]:
+def redis(redis_server: RedisServer) -> Redis:
     """A client of the feeds' database; every database of the server is empty when the test begins."""
     client = connection.client()
     client.flushall()
     cache.clear()
-    yield client
+    return client
+
+
+@pytest.fixture
+def broker(redis: Redis) -> Redis:
+    """A client of the broker's database."""
+    import redis as redis_py
+
+    return redis_py.Redis.from_url(settings.CELERY_BROKER_URL)
 
 
 _started = count(1)

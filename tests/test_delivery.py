@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.test import override_settings
 
 from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
 from mydjangoapp.homefeed import delivery, keys, scripts
@@ -204,9 +203,9 @@ def test_a_follower_list_of_a_wrong_type_is_an_error_that_names_the_server(redis
 
 def test_a_redis_that_is_not_there_is_an_error_that_says_what_to_do(settings: Any) -> None:
     url = f"redis://user:secret@127.0.0.1:{free_port()}/0"
-    with override_settings(MYDJANGOAPP={**settings.MYDJANGOAPP, "REDIS_URL": url}):
-        with pytest.raises(FeedsUnavailable, match="REDIS_URL") as caught:
-            claim(1)
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "REDIS_URL": url}
+    with pytest.raises(FeedsUnavailable, match="REDIS_URL") as caught:
+        claim(1)
     assert "secret" not in str(caught.value)
 
 

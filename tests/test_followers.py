@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mydjangoapp import graph
 from mydjangoapp.exceptions import FollowersBeingRebuilt
-from mydjangoapp.homefeed import delivery, followers, keys
+from mydjangoapp.homefeed import connection, delivery, followers, keys, scripts
 from mydjangoapp.homefeed.delivery import Status, Verdict
 from mydjangoapp.homefeed.followers import Change
 from mydjangoapp.models import Follow
@@ -28,10 +28,10 @@ def served_by(author: int, photo: int) -> dict[int, int]:
             break
         batch = delivery.claim(photo, author, enqueued[0], redelivered=False)
         assert batch.verdict is Verdict.NEXT
-    client = followers.client()
+    client: Any = connection.client()
     wanted = str(photo).encode()
     users = range(1, 8)
-    return {u: n for u in users if (n := client.lrange(keys.homefeed(u), 0, -1).count(wanted))}  # type: ignore[union-attr]
+    return {u: n for u in users if (n := client.lrange(keys.homefeed(u), 0, -1).count(wanted))}
 
 
 change = st.tuples(st.sampled_from(["follow", "unfollow"]), st.integers(1, 6))
@@ -104,7 +104,7 @@ def test_the_list_delivers_to_exactly_those_who_follow(
 def _finish_compaction(author: int, rewrite: str) -> None:
     names = [keys.followers(author), keys.marks(author), keys.rewrite(author)]
     names += [keys.next_followers(author), keys.next_marks(author)]
-    while followers.scripts.copy_rewrite(names, [rewrite, 2]) > 0:
+    while scripts.copy_rewrite(names, [rewrite, 2]) > 0:
         pass
     followers._swap(author, rewrite, highest=0, copied=True)
 

@@ -53,8 +53,9 @@ def _naive_begin(author: Any) -> int:
 def _naive_is_on_its_way(photo: int, followers: int) -> bool:
     """Whether the follower at a tenth of the list has it."""
     author = get_user_model().objects.get(photos=photo)
-    [user] = connection.client().lrange(keys.followers(author.pk), followers // 10, followers // 10)
-    return str(photo).encode() in connection.client().lrange(keys.homefeed(user.decode()), 0, -1)
+    client: Any = connection.client()
+    [user] = client.lrange(keys.followers(author.pk), followers // 10, followers // 10)
+    return str(photo).encode() in client.lrange(keys.homefeed(user.decode()), 0, -1)
 
 
 @pytest.fixture

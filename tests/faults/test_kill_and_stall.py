@@ -16,7 +16,7 @@ import pytest
 from mydjangoapp import graph
 from mydjangoapp.homefeed import connection, keys
 from proj.servers import RedisServer, Server, wait_until
-from tests.checker import ALL_ONCE, Outcome, fill, outcome, runs
+from tests.checker import ALL_ONCE, Outcome, fill, outcome, quiet, runs
 from tests.faults.conftest import Chain
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
@@ -61,7 +61,7 @@ def test_sigkill_of_the_pool_child_that_carries_the_chain(
 
 
 def test_the_same_message_five_times_at_once(
-    chain: Chain, workers: Callable[..., Server], author: Any
+    chain: Chain, workers: Callable[..., Server], author: Any, broker: Any
 ) -> None:
     everyone = fill(author.pk, 30_000)
     worker = workers()
@@ -69,12 +69,7 @@ def test_the_same_message_five_times_at_once(
     for _ in range(4):
         chain.send(photo, author)
     chain.wait_for_end(photo, seconds=60)
-    client = connection.client()
-
-    def quiet() -> bool:
-        return not client.llen("celery") and not connection.client().exists("unacked")
-
-    wait_until(quiet, seconds=60, what="every message is done with")
+    wait_until(lambda: quiet(broker), seconds=60, what="every message is done with")
     judge(chain, outcome(photo, everyone))
     if chain.is_exact:
         batches, copies = 3, 4

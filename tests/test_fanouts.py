@@ -1,0 +1,215 @@
+"""The ledger: rescue, attempts, late and unknown photos, progress."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from mydjangoapp import fanouts, tasks, uploads
+from mydjangoapp.homefeed import delivery, keys
+from mydjangoapp.models import FanOut, Photo
+from tests.checker import ALL_ONCE, fill, outcome, state
+
+pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
+
+
+class Sent(list[tuple[int, Any, int]]):
+    """Where messages would go."""
+
+    def __call__(self, photo: int, user: Any, cursor: int) -> None:
+        self.append((photo, user, cursor))
+
+
+def publish(author: Any) -> int:
+    return int(uploads.publish(author, description="x", photo_url="https://example.com/x.jpg").pk)
+
+
+def carry(photo: int, author: Any, cursor: int = 0, *, redelivered: bool = False) -> Sent:
+    sent = Sent()
+    fanouts.carry(photo, author.pk, cursor, redelivered=redelivered, enqueue=sent)
+    return sent
+
+
+def grow_old(photo: int, seconds: float) -> None:
+    """As if its last sign of life had been so long ago, in SQL and in Redis."""
+    then = timezone.now() - timedelta(seconds=seconds)
+    FanOut.objects.filter(photo_id=photo).update(created_at=then)
+    FanOut.objects.filter(photo_id=photo).exclude(heartbeat_at=None).update(heartbeat_at=then)
+    client = followers_client()
+    if client.exists(keys.fanout(photo)):
+        client.hincrbyfloat(keys.fanout(photo), "beat", -seconds)
+
+
+def followers_client() -> Any:
+    from mydjangoapp.homefeed import connection
+
+    return connection.client()
+
+
+def test_a_photo_without_a_fanout_row_gets_one(author: Any) -> None:
+    users = fill(author.pk, 5)
+    [photo] = Photo.objects.bulk_create([Photo(user=author, description="imported")])
+    assert carry(photo.pk, author) == []
+    assert state(photo.pk) == "done"
+    assert outcome(photo.pk, users) == ALL_ONCE
+
+
+def test_an_unknown_photo_reaches_nobody_and_leaves_nothing(author: Any, redis: Any) -> None:
+    fill(author.pk, 5)
+    assert carry(987_654, author) == []
+    assert not redis.exists(keys.fanout(987_654))
+    assert not FanOut.objects.exists()
+
+
+def test_a_deleted_photo_is_cancelled_and_its_row_remains(author: Any, redis: Any) -> None:
+    users = fill(author.pk, 5)
+    photo = publish(author)
+    Photo.objects.get(pk=photo).delete()
+    assert state(photo) == "cancelled"
+    assert carry(photo, author) == []
+    assert outcome(photo, [], absent=users).unexpected == 0
+
+
+def test_a_message_that_names_another_user_serves_the_authors_followers(
+    author: Any, make_users: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    [other] = make_users(1)
+    users = fill(author.pk, 5)
+    followers_client().rpush(keys.followers(other.pk), 42)
+    photo = publish(author)
+    fanouts.carry(photo, other.pk, 0, redelivered=False, enqueue=Sent())
+    assert outcome(photo, users, absent=[42]) == ALL_ONCE
+    assert "serving its author's followers" in caplog.text
+
+
+def test_rescue_enqueues_what_waits_longer_than_the_lease(author: Any) -> None:
+    fill(author.pk, 5)
+    photo, young = publish(author), publish(author)
+    grow_old(photo, 4)
+    sent = Sent()
+    assert fanouts.rescue(sent) == 1
+    assert sent == [(photo, author.pk, 0)]
+    assert fanouts.rescue(Sent()) == 0, "claimed: not again before the next lease"
+    assert state(young) == "waiting"
+
+
+def test_rescue_goes_on_where_redis_says_and_counts_attempts_without_progress(
+    author: Any, settings: Any
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "BATCH_SIZE": 10}
+    users = fill(author.pk, 35)
+    photo = publish(author)
+    assert carry(photo, author) == [(photo, author.pk, 10)]  # and this message is lost
+    grow_old(photo, 4)
+    sent = Sent()
+    assert fanouts.rescue(sent) == 1
+    assert sent == [(photo, author.pk, 10)]
+    cursor = 10
+    while messages := carry(photo, author, cursor):
+        cursor = messages[0][2]
+    assert outcome(photo, users) == ALL_ONCE
+    row = FanOut.objects.get(photo_id=photo)
+    assert (row.state, row.reached, row.total) == ("done", 35, 35)
+
+
+def test_rescue_leaves_a_chain_alone_that_lives_in_redis(author: Any) -> None:
+    fill(author.pk, 5)
+    photo = publish(author)
+    delivery.claim(photo, author.pk, 0, redelivered=False, create=True)
+    FanOut.objects.filter(photo_id=photo).update(
+        state="running", heartbeat_at=timezone.now() - timedelta(seconds=60)
+    )
+    assert fanouts.rescue(Sent()) == 0
+
+
+def test_a_fanout_that_kills_its_worker_each_time_is_given_up(
+    author: Any, settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "MAX_ATTEMPTS": 3}
+    fill(author.pk, 5)
+    photo = publish(author)
+
+    class Died(BaseException):
+        pass
+
+    def die(*_: Any) -> None:
+        raise Died
+
+    monkeypatch.setattr(delivery, "serve", die)  # the process would be gone here
+    for _ in range(3):
+        with pytest.raises(Died):
+            carry(photo, author, redelivered=True)
+    carry(photo, author, redelivered=True)
+    row = FanOut.objects.get(photo_id=photo)
+    assert row.state == "failed"
+    assert "3 starts without progress" in row.last_error
+    assert "failed" in caplog.text
+    assert not followers_client().exists(keys.running(author.pk))
+
+
+def test_a_fanout_whose_state_was_lost_with_redis_begins_again(
+    author: Any, redis: Any, settings: Any
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "BATCH_SIZE": 10}
+    fill(author.pk, 35)
+    photo = publish(author)
+    carry(photo, author)
+    redis.flushall()
+    users = fill(author.pk, 35)
+    cursor = 0
+    while messages := carry(photo, author, cursor):
+        cursor = messages[0][2]
+    assert outcome(photo, users) == ALL_ONCE
+    assert state(photo) == "done"
+
+
+def test_rescue_command_says_how_many(author: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = publish(author)
+    grow_old(photo, 60)
+    call_command("rescue_fanouts")
+    assert "1 fan-outs enqueued again" in capsys.readouterr().out
+
+
+def test_fanouts_command_shows_bars_or_that_there_are_none(
+    author: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("fanouts")
+    assert "No fan-out is under way." in capsys.readouterr().out
+    fill(author.pk, 35)
+    photo = publish(author)
+    call_command("fanouts")
+    shown = capsys.readouterr().out
+    assert f"photo {photo}" in shown
+    assert "waiting" in shown
+
+
+def test_a_worker_that_starts_serves_what_its_predecessor_left(
+    author: Any, workers: Any, broker: Any
+) -> None:
+    from tests.checker import wait_for_end
+
+    users = fill(author.pk, 5)
+    photo = publish(author)
+    broker.flushdb()  # its message is lost
+    workers()
+    assert wait_for_end(photo, seconds=30) == "done"
+    assert outcome(photo, users) == ALL_ONCE
+
+
+def test_beat_sends_the_rescue(broker: Any) -> None:
+    from proj.servers import celery_beat, wait_until
+    from tests import servers
+
+    log = servers.DIRECTORY / "log" / "beat.log"
+    with celery_beat(log, servers.ENVIRON):
+        wait_until(lambda: bool(broker.llen("celery")), seconds=30, what="beat has sent a task")
+    assert b"mydjangoapp.tasks.rescue_fanouts" in broker.lindex("celery", 0)
+
+
+def test_tasks_have_their_names_and_stay_late() -> None:
+    assert tasks.insert_into_homefeed.name == "mydjangoapp.tasks.insert_into_homefeed"
+    assert tasks.insert_into_homefeed.acks_late and tasks.insert_into_homefeed.reject_on_worker_lost
