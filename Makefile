@@ -31,7 +31,9 @@ lint: $(VENV)/dev ## ruff, mypy
 test: lint ## lint, then every test that needs nothing installed; ARGS="-k name"
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/dev ## the engine beside the naive way, on one Redis; needs redis-benchmark (redis-tools)
+bench: $(VENV)/dev ## the engine beside the naive way, on one Redis (installs Debian's if there is none)
+	@command -v redis-benchmark >/dev/null || \
+	  { apt-get -qq update && RUNLEVEL=1 apt-get -qq install --no-install-recommends redis-server; }
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
 
 wheel: $(VENV)/dev ## the app alone, as dist/*.whl

@@ -17,14 +17,14 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from .conf import conf
-from .exceptions import FeedError, FeedsUnavailable
+from .exceptions import FeedError
 from .homefeed import delivery, followers
 from .homefeed.delivery import Claim, Status, Verdict
 from .models import FanOut, Photo
 
 logger = logging.getLogger(__name__)
 
-Enqueue = Callable[[int, Any, int], None]
+Enqueue = Callable[[int, Any, int], bool]
 """Sends `insert_into_homefeed(photo, user, cursor)` to the broker."""
 
 RESCUES_AT_ONCE = 1_000
@@ -70,10 +70,11 @@ def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: 
             )
             if not batch.granted:
                 continue
-        if batch.verdict is not Verdict.NEXT and not _count_attempt(photo, author):
+        if batch.verdict is not Verdict.NEXT and not _count_attempt(photo):
             return False
-        if batch.ledger_due:
-            _record(photo)
+        if batch.ledger_due and not _record(photo):
+            delivery.cancel(photo)  # ended meanwhile: its photo was deleted while Redis was away
+            return False
         status = delivery.serve(photo, author, batch, partial(enqueue, photo, author))
         if status is Status.OVER:
             return False
@@ -90,6 +91,7 @@ def _row_to_begin(photo: int) -> FanOut | None:
         truth = Photo.objects.get(id=photo)
     except Photo.DoesNotExist:
         cancelled = _close(photo, FanOut.State.CANCELLED)
+        delivery.cancel(photo)
         logger.info("photo %s is not there (any more)%s", photo, ": cancelled" if cancelled else "")
         return None
     row, _ = FanOut.objects.get_or_create(photo=truth)
@@ -97,7 +99,7 @@ def _row_to_begin(photo: int) -> FanOut | None:
     return row if row.is_open else None
 
 
-def _count_attempt(photo: int, author: object) -> bool:
+def _count_attempt(photo: int) -> bool:
     """Notes a start before the work begins, so that work which kills its worker cannot go on for ever.
 
     False if it was one too many: the fan-out has then been given up as failed.
@@ -112,11 +114,11 @@ def _count_attempt(photo: int, author: object) -> bool:
     row.update(state=FanOut.State.RUNNING, cursor=cursor, heartbeat_at=now, attempts=F("attempts") + 1)
     attempts = row.values_list("attempts", flat=True).first()
     if attempts is None:
-        delivery.cancel(photo, author)
+        delivery.cancel(photo)
         return False
     if attempts > conf.MAX_ATTEMPTS:
         _close(photo, FanOut.State.FAILED, last_error=f"gave up after {attempts - 1} starts without progress")
-        delivery.cancel(photo, author)
+        delivery.cancel(photo)
         logger.error(
             "fan-out of photo %s failed: %d starts without progress, %d followers served",
             photo,
@@ -127,19 +129,17 @@ def _count_attempt(photo: int, author: object) -> bool:
     return True
 
 
-def _record(photo: int) -> None:
-    """Copies Redis's figures into the ledger row."""
-    FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN).update(
-        heartbeat_at=timezone.now(), **_figures(photo)
-    )
+def _record(photo: int) -> bool:
+    """Copies Redis's figures into the ledger row; False if it is not open."""
+    open_row = FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN)
+    return bool(open_row.update(heartbeat_at=timezone.now(), **_figures(photo)))
 
 
 def _finish(photo: int, author: object) -> bool:
     """Enters the end of a fan-out in the ledger. True if the author's list wants compaction."""
-    if not _close(photo, FanOut.State.DONE, **_figures(photo)):
-        return False
+    first = _close(photo, FanOut.State.DONE, **_figures(photo))
     delivery.retire(photo)
-    return followers.compaction_is_due(author)
+    return first and followers.compaction_is_due(author)
 
 
 def _figures(photo: int) -> dict[str, int]:
@@ -161,11 +161,11 @@ def note_error(photo: int, error: Exception) -> None:
     FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN).update(last_error=str(error)[:2000])
 
 
-def cancel(photo: int, author: object) -> None:
+def cancel(photo: int) -> None:
     """Ends the fan-out of a deleted photo. If Redis is down its next task finds the photo gone."""
     _close(photo, FanOut.State.CANCELLED)
     try:
-        delivery.cancel(photo, author)
+        delivery.cancel(photo)
     except FeedError as error:
         logger.warning("photo %s: %s", photo, error)
 
@@ -188,7 +188,7 @@ def rescue(enqueue: Enqueue) -> int:
             continue
         author = Photo.objects.filter(id=row.photo_id).values_list("user_id", flat=True).first()
         if author is None:
-            _close(row.photo_id, FanOut.State.CANCELLED)
+            cancel(row.photo_id)
             continue
         seen = delivery.progress(row.photo_id)
         if seen and seen.idle < conf.LEASE_SECONDS and not seen.ended:
@@ -227,7 +227,7 @@ def standing(row: FanOut, uploaded_at: datetime) -> Standing:
         try:
             if seen := delivery.progress(row.photo_id):
                 reached, total, refused = seen.reached, seen.total, seen.refused
-        except FeedsUnavailable as error:
+        except FeedError as error:
             logger.warning("progress of photo %s from the ledger only: %s", row.photo_id, error)
     until = row.finished_at or timezone.now()
     return Standing(

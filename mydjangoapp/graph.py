@@ -30,8 +30,8 @@ def follow(follower: Any, followee: Any) -> bool:
         raise ValueError("Nobody can follow himself; his own photos are in his feed anyway.")
     with transaction.atomic():
         row, made = Follow.objects.get_or_create(follower_id=follower, followee_id=followee)
-        if made:
-            _on_commit(followee, [Change("follow", follower, row.pk)], then=_build_if_small)
+        # Brought in also if the row was there before: it may not have reached Redis then.
+        _on_commit(followee, [Change("follow", follower, row.pk)], then=_build_if_small)
     return made
 
 
@@ -90,7 +90,7 @@ def user_is_deleted(sender: Any, instance: Any, **_: Any) -> None:
     rows = list(Follow.objects.filter(follower_id=user).values_list("followee_id", "id"))
     for followee, row in rows:
         _on_commit(followee, [Change("unfollow", user, row)])
-    transaction.on_commit(lambda: _in_redis(user, lambda: followers.forget(user)))
+    transaction.on_commit(lambda: _in_redis(user, lambda: followers.forget(user)), robust=True)
 
 
 def _on_commit(followee: Any, changes: list[Change], then: Callable[[Any], None] | None = None) -> None:
@@ -99,7 +99,7 @@ def _on_commit(followee: Any, changes: list[Change], then: Callable[[Any], None]
         if then:
             then(followee)
 
-    transaction.on_commit(lambda: _in_redis(followee, bring_in))
+    transaction.on_commit(lambda: _in_redis(followee, bring_in), robust=True)
 
 
 def _build_if_small(followee: Any) -> None:

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RETRIES = 5  # after 1, 2, 4, 8, 16 seconds; then the lease is over, and the rescue takes care
 LATE: dict[str, Any] = {
     "acks_late": True,
     "reject_on_worker_lost": True,
     "ignore_result": True,
     "serializer": "json",
-    "max_retries": None,
+    "max_retries": None,  # bounded below
 }
 
 
@@ -46,7 +47,9 @@ def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, curs
         logger.error("photo %s: %s", photo_id, error)
         if isinstance(error, FeedError):
             fanouts.note_error(photo_id, error)
-        raise self.retry(exc=error, countdown=min(30, 2**self.request.retries)) from error
+        if self.request.retries >= RETRIES:
+            return  # the ledger still has it as open: the rescue goes on, and its attempts are counted
+        raise self.retry(exc=error, countdown=2**self.request.retries) from error
     if wants_compaction:
         _send(compact_followers, user_id)
 
@@ -63,23 +66,28 @@ def rescue_fanouts() -> None:
     fanouts.rescue(enqueue)
 
 
-@worker_ready.connect(dispatch_uid="mydjangoapp.look_after_predecessor")
-def look_after_predecessor(**_: Any) -> None:
-    """A worker that starts looks for fan-outs that were left standing: at once, and when the lease of
-    what died just before it is over. So one worker heals itself even where no beat runs."""
-    _send(rescue_fanouts)
-    _send(rescue_fanouts, countdown=conf.LEASE_SECONDS + 1)
+@worker_ready.connect(dispatch_uid="mydjangoapp.look_for_the_stalled")
+def look_for_the_stalled(sender: Any, **_: Any) -> None:
+    """Each worker has the stalled rescued: when it starts (its predecessor may have been killed), and
+    once per lease. So a single worker heals itself even where no beat runs."""
+
+    def look() -> None:
+        _send(rescue_fanouts, expires=conf.LEASE_SECONDS)
+
+    look()
+    sender.timer.call_repeatedly(conf.LEASE_SECONDS, look)
 
 
-def enqueue(photo: int, user: Any, cursor: int = 0) -> None:
-    """Sends the message of one link. A broker that is down is logged and never raised: the rescue
-    sends it again when the lease is over."""
-    _send(insert_into_homefeed, photo, user if isinstance(user, int) else str(user), cursor)
+def enqueue(photo: int, user: Any, cursor: int = 0) -> bool:
+    """Sends the message of one link; False, and a line in the log, if the broker does not take it.
+    Never raises: the rescue sends it again when the lease is over."""
+    return _send(insert_into_homefeed, photo, user if isinstance(user, int) else str(user), cursor)
 
 
-def _send(task: Task[Any, Any], *arguments: Any, **options: Any) -> None:
+def _send(task: Task[Any, Any], *arguments: Any, **options: Any) -> bool:
     try:
         task.apply_async(arguments, retry=False, **options)
+        return True
     except BrokerUnavailable as error:
         logger.warning(
             "the broker does not answer (%s); %s%r was not enqueued, the rescue will do it",
@@ -87,3 +95,4 @@ def _send(task: Task[Any, Any], *arguments: Any, **options: Any) -> None:
             task.name,
             arguments,
         )
+        return False

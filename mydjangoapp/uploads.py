@@ -36,6 +36,7 @@ def publish(
     if idempotency_key is not None and (photo := _published_with(caller, idempotency_key)):
         return photo
     photo = Photo(user=user, description=description, photo_url=photo_url)
+    saved = False
     try:
         with transaction.atomic():
             if image is not None:
@@ -43,8 +44,10 @@ def publish(
             photo.save()
             if idempotency_key is not None:
                 UploadKey.objects.create(user=caller, key=idempotency_key, photo=photo)
+            saved = True
     except BaseException as error:
-        if photo.image:
+        # Not after the last statement: from there on the photo may have been committed.
+        if photo.image and not saved:
             photo.image.delete(save=False)
         # Somebody with the same key was faster: his photo is the one.
         if (
@@ -68,12 +71,12 @@ def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bo
     """
     if created and not raw:
         fanouts.open_for(instance)
-        transaction.on_commit(lambda: tasks.enqueue(instance.pk, instance.user_id))
+        transaction.on_commit(lambda: tasks.enqueue(instance.pk, instance.user_id), robust=True)
 
 
 def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:
     """Cancels the fan-out of a photo that is gone, and removes its file, once that is certain."""
-    photo, author, image = instance.pk, instance.user_id, instance.image
-    transaction.on_commit(lambda: fanouts.cancel(photo, author))
+    photo, image = instance.pk, instance.image
+    transaction.on_commit(lambda: fanouts.cancel(photo), robust=True)
     if image:
-        transaction.on_commit(lambda: image.storage.delete(str(image.name)))
+        transaction.on_commit(lambda: image.storage.delete(str(image.name)), robust=True)

@@ -162,7 +162,11 @@ class RedisServer(Server):
 
     def start(self) -> Self:
         super().start()
-        self.wait_for(self._answers, seconds=30, what="Redis answers")
+        try:
+            self.wait_for(self._answers, seconds=120, what="Redis has loaded its data and answers")
+        except BaseException:
+            self.kill()  # a second server over the same AOF would spoil it
+            raise
         return self
 
     def _answers(self) -> bool:

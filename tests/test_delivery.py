@@ -10,7 +10,7 @@ from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
 from mydjangoapp.homefeed import delivery, keys, scripts
 from mydjangoapp.homefeed.delivery import Status, Verdict
 from proj.servers import free_port, wait_until
-from tests.checker import ALL_ONCE, fill, outcome
+from tests.checker import ALL_ONCE, Orders, fill, outcome
 
 pytestmark = pytest.mark.usefixtures("redis")
 AUTHOR = 7
@@ -32,8 +32,8 @@ def claim(photo: int, cursor: int = 0, **flags: bool) -> delivery.Claim:
 
 
 def serve(photo: int, batch: delivery.Claim) -> tuple[Status, list[int]]:
-    enqueued: list[int] = []
-    return delivery.serve(photo, AUTHOR, batch, enqueued.append), enqueued
+    enqueued = Orders()
+    return delivery.serve(photo, AUTHOR, batch, enqueued), enqueued
 
 
 def carry_all(photo: int, **flags: bool) -> None:
@@ -97,7 +97,7 @@ def test_nothing_is_begun_or_served_of_what_redis_does_not_know() -> None:
 def test_a_cancelled_fanout_is_absent_for_whoever_carries_it(redis: Any) -> None:
     fill(AUTHOR, 25)
     batch = claim(1)
-    delivery.cancel(1, AUTHOR)
+    delivery.cancel(1)
     assert serve(1, batch) == (Status.ABSENT, [])
     assert not redis.exists(keys.fanout(1), keys.running(AUTHOR))
 
@@ -224,3 +224,30 @@ def test_scripts_declare_what_they_do() -> None:
             head = script.plain.split("\nlocal ")[0]
             assert head.startswith(f"-- {script.name}: "), script.name
             assert "KEYS" in head and "ARGV" in head and "Returns" in head and "O(" in head, script.name
+
+
+def test_a_next_link_that_the_broker_refuses_is_sent_again() -> None:
+    fill(AUTHOR, 25)
+    tries: list[int] = []
+
+    def refuse_twice(link: int) -> bool:
+        tries.append(link)
+        return len(tries) > 2
+
+    assert delivery.serve(1, AUTHOR, claim(1), refuse_twice) is Status.OVER
+    assert tries == [10, 10, 10]
+
+
+def test_a_worker_whose_link_is_taken_over_meanwhile_may_be_ordered_twice(redis: Any) -> None:
+    users = fill(AUTHOR, 25)
+    batch = claim(1)
+    enqueued: list[int] = []
+
+    def take_over(link: int) -> bool:
+        enqueued.append(link)
+        redis.hdel(keys.fanout(1), "sent")  # what a takeover of this link does
+        return True
+
+    assert delivery.serve(1, AUTHOR, batch, take_over) is Status.OVER
+    assert set(enqueued) == {10}
+    assert outcome(1, users[:10]) == ALL_ONCE

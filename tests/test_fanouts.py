@@ -20,8 +20,9 @@ pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
 class Sent(list[tuple[int, Any, int]]):
     """Where messages would go."""
 
-    def __call__(self, photo: int, user: Any, cursor: int) -> None:
+    def __call__(self, photo: int, user: Any, cursor: int) -> bool:
         self.append((photo, user, cursor))
+        return True
 
 
 def publish(author: Any) -> int:
@@ -213,3 +214,33 @@ def test_beat_sends_the_rescue(broker: Any) -> None:
 def test_tasks_have_their_names_and_stay_late() -> None:
     assert tasks.insert_into_homefeed.name == "mydjangoapp.tasks.insert_into_homefeed"
     assert tasks.insert_into_homefeed.acks_late and tasks.insert_into_homefeed.reject_on_worker_lost
+
+
+def test_a_photo_deleted_while_redis_is_away_is_not_carried_on(
+    author: Any, settings: Any, redis: Any
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "BATCH_SIZE": 10}
+    users = fill(author.pk, 35)
+    photo = publish(author)
+    carry(photo, author)
+    FanOut.objects.filter(photo_id=photo).update(state="cancelled")  # Redis could not be told
+    redis.hincrbyfloat(keys.fanout(photo), "synced", -2)
+    assert carry(photo, author, 10) == []
+    assert not redis.exists(keys.fanout(photo), keys.running(author.pk))
+    assert outcome(photo, users[10:]).lost == 25
+
+
+def test_a_refusing_redis_does_not_multiply_messages(
+    author: Any, redis: Any, broker: Any, workers: Any
+) -> None:
+    from proj.servers import wait_until
+
+    users = fill(author.pk, 5)
+    redis.set(keys.fanout(photo := publish(author)), "of a wrong type")
+    worker = workers()
+    said = "Operation against a key holding the wrong kind of value"
+    wait_until(lambda: said in worker.log.read_text(), seconds=20, what="the error is logged")
+    assert said in FanOut.objects.get(photo_id=photo).last_error
+    redis.delete(keys.fanout(photo))
+    wait_until(lambda: state(photo) == "done", seconds=40, what="it heals")
+    assert outcome(photo, users) == ALL_ONCE

@@ -15,15 +15,15 @@ from mydjangoapp.homefeed import connection, delivery, followers, keys, scripts
 from mydjangoapp.homefeed.delivery import Status, Verdict
 from mydjangoapp.homefeed.followers import Change
 from mydjangoapp.models import Follow
-from tests.checker import outcome
+from tests.checker import ALL_ONCE, Orders, outcome
 
 
 def served_by(author: int, photo: int) -> dict[int, int]:
     """Carries a photo and counts each follower's copies, as the slices see the list."""
     batch = delivery.claim(photo, author, 0, redelivered=False, create=True)
     while True:
-        enqueued: list[int] = []
-        status = delivery.serve(photo, author, batch, enqueued.append)
+        enqueued = Orders()
+        status = delivery.serve(photo, author, batch, enqueued)
         if status is Status.ENDED:
             break
         batch = delivery.claim(photo, author, enqueued[0], redelivered=False)
@@ -150,7 +150,7 @@ def test_compaction_drops_the_dead_and_the_marks_and_waits_for_running_fanouts(
         graph.unfollow(user, author)
     delivery.claim(1, author.pk, 0, redelivered=False, create=True)
     assert not followers.compact(author.pk), "a cursor points into the list"
-    delivery.cancel(1, author.pk)
+    delivery.cancel(1)
     assert followers.compact(author.pk)
     assert redis.lrange(keys.followers(author.pk), 0, -1) == [str(u.pk).encode() for u in followed[10:]]
     assert not redis.exists(keys.marks(author.pk))
@@ -221,3 +221,37 @@ def test_a_follow_while_redis_is_down_is_kept_in_sql_and_said(
     assert graph.follow(user, author)
     assert Follow.objects.count() == 1
     assert "in SQL only" in caplog.text
+
+
+def test_a_follow_that_did_not_reach_redis_does_when_it_is_repeated(
+    followed: list[Any], redis: Any, author: Any, make_users: Any
+) -> None:
+    [user] = make_users(1)
+    Follow.objects.create(follower=user, followee=author)  # and its process died
+    assert not graph.follow(user, author), "he did already"
+    assert redis.lrange(keys.followers(author.pk), -1, -1) == [str(user.pk).encode()]
+    graph.follow(user, author)
+    served_by(author.pk, 5)
+    assert outcome(5, [u.pk for u in [*followed, user]]) == ALL_ONCE
+
+
+def test_a_late_follow_of_one_who_has_left_again_does_not_bring_him_back(
+    transactional_db: None, redis: Any, author: Any, make_users: Any
+) -> None:
+    one, two = make_users(2)
+    old = Follow.objects.create(follower=one, followee=author)
+    row = Follow.objects.create(follower=two, followee=author)
+    row.delete()
+    followers.apply(author.pk, [Change("unfollow", two.pk, row.pk or old.pk + 1)])
+    followers.rebuild(author.pk)
+    followers.apply(author.pk, [Change("follow", two.pk, old.pk + 1)])
+    served_by(author.pk, 5)
+    assert outcome(5, [one.pk], absent=[two.pk]) == ALL_ONCE
+
+
+def test_a_fanout_whose_state_was_lost_does_not_hold_up_compaction(
+    followed: list[Any], redis: Any, author: Any
+) -> None:
+    delivery.claim(1, author.pk, 0, redelivered=False, create=True)
+    redis.delete(keys.fanout(1))
+    assert followers.compact(author.pk)

@@ -16,7 +16,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import override_settings
-from PIL import Image
+from PIL import Image, ImageCms
 
 from mydjangoapp.models import FanOut, Photo, UploadKey
 from proj.servers import free_port
@@ -79,10 +79,11 @@ def test_an_image_is_stored_under_a_random_name_without_its_position(
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
     exif[0x010F] = "SecretCam"
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + b"SecretProfile"
     exif.get_ifd(0x8825)[2] = (52.0, 31.0, 12.0)
     xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>SecretPlace</x:xmpmeta>"
     options: dict[str, Any] = {"comment": b"SecretComment"} if kind == "JPEG" else {}
-    original = picture(kind, exif=exif, xmp=xmp, **options)
+    original = picture(kind, exif=exif, xmp=xmp, icc_profile=icc, **options)
     answer = send_image(api, original + b"<script>SecretTail</script>", "my secret holiday.jpg")
     assert answer.status_code == 201, answer.content
     photo = Photo.objects.get()
@@ -148,6 +149,7 @@ def test_bad_fields_are_named_with_a_reason_and_nothing_is_saved(
         (b"<a/>", "application/xml", 415),
         (b"no parts", "multipart/form-data; boundary=x", 400),
         (b"", "multipart/form-data", 400),
+        (b"--x\r\n\r\n--x--", "multipart/form-data; boundary=x; charset=idna", 400),
     ],
 )
 def test_broken_bodies_are_refused_with_a_sentence(
@@ -340,3 +342,26 @@ def test_an_upload_succeeds_when_the_broker_is_down_and_says_so(
     assert "the broker does not answer" in ran.stderr
     assert FanOut.objects.get().state == "waiting"
     assert not broker.llen("celery")
+
+
+def test_a_phones_jpeg_with_a_preview_behind_it_is_taken(
+    db: None, api: APIClient, settings: Any, tmp_path: Any
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    body = picture("MPO", save_all=True, append_images=[Image.new("RGB", (4, 3))])
+    answer = send_image(api, body)
+    assert answer.status_code == 201, answer.content
+    assert answer.json()["photo_url"].endswith(".jpg")
+
+
+def test_a_login_by_basic_is_no_way_past_the_limit_on_tokens(
+    db: None, author: Any, client: Any, settings: Any
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "TOKEN_RATE": "2/min"}
+    body = {"username": author.username, "password": "wrong"}
+
+    def attempt(number: int) -> int:
+        headers = {"Authorization": "Basic dXNlcjp4", "X-Forwarded-For": f"10.0.0.{number}"}
+        return int(client.post("/token/", body, content_type="application/json", headers=headers).status_code)
+
+    assert [attempt(number) for number in range(3)] == [400, 400, 429]

@@ -1,4 +1,4 @@
-"""Reading a JSON body that a stranger sent."""
+"""Reading a body that a stranger sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import IO, Any
 
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
-from rest_framework.parsers import JSONParser
+from rest_framework.parsers import BaseParser, DataAndFiles, FormParser, JSONParser, MultiPartParser
+
+from ..conf import conf
 
 
 class BodyTooLarge(APIException):
@@ -36,3 +38,32 @@ class BoundedJSONParser(JSONParser):
             return super().parse(io.BytesIO(body), media_type, parser_context)
         except RecursionError as error:
             raise ParseError("JSON parse error - nested too deeply.") from error
+
+
+class _KnownCharset(BaseParser):
+    """A charset parameter that Python cannot decode with is the client's error."""
+
+    def parse(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().parse(*arguments, **options)
+        except (LookupError, UnicodeError) as error:
+            raise ParseError("The charset in Content-Type does not fit the body.") from error
+
+
+class BoundedFormParser(_KnownCharset, FormParser):
+    """A form; Django's own DATA_UPLOAD_MAX_MEMORY_SIZE bounds it."""
+
+
+class BoundedMultiPartParser(_KnownCharset, MultiPartParser):
+    """Multipart of at most `UPLOAD_MAX_BYTES` and 64 KiB for the fields, refused before it is read."""
+
+    FIELDS = 64 * 1024
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> DataAndFiles[Any, Any]:
+        length = (parser_context or {})["request"].META.get("CONTENT_LENGTH") or 0
+        if int(length) > conf.UPLOAD_MAX_BYTES + self.FIELDS:
+            raise BodyTooLarge(f"image: the file has more than {conf.UPLOAD_MAX_BYTES:,} bytes.")
+        found: DataAndFiles[Any, Any] = super().parse(stream, media_type, parser_context)
+        return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rest_framework.request import Request
+from rest_framework.settings import api_settings
 from rest_framework.throttling import AnonRateThrottle, UserRateThrottle
 
 from ..conf import conf
@@ -20,6 +22,13 @@ class TokenThrottle(AnonRateThrottle):
     """`TOKEN_RATE`, per address."""
 
     scope = "token"
+
+    def get_ident(self, request: Request) -> str:
+        """The peer's address. What a client says of itself in X-Forwarded-For counts only where DRF's
+        NUM_PROXIES says how many proxies have added to it."""
+        if api_settings.NUM_PROXIES is None:
+            return str(request.META.get("REMOTE_ADDR"))
+        return super().get_ident(request)
 
     def get_rate(self) -> str | None:
         return conf.TOKEN_RATE

@@ -9,7 +9,7 @@ from rest_framework.authentication import SessionAuthentication, TokenAuthentica
 from rest_framework.authtoken.serializers import AuthTokenSerializer
 from rest_framework.authtoken.views import ObtainAuthToken
 from rest_framework.exceptions import ValidationError
-from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
+from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 from .. import fanouts, images, uploads
 from ..exceptions import BadUpload
 from ..models import FanOut, Photo
-from .parsers import BoundedJSONParser
+from .parsers import BoundedFormParser, BoundedJSONParser, BoundedMultiPartParser
 from .permissions import IsAuthorOrStaff
 from .serializers import (
     StandingSerializer,
@@ -43,7 +43,8 @@ class View(APIView):
 class TokenView(ObtainAuthToken):
     """Username and password for a token, to be sent as `Authorization: Token …`."""
 
-    parser_classes = (BoundedJSONParser, FormParser, MultiPartParser)
+    authentication_classes = ()  # or a password could be tried by Basic, past the throttle
+    parser_classes = (BoundedJSONParser, BoundedFormParser)
     renderer_classes = (JSONRenderer,)
     throttle_classes = (TokenThrottle,)
 
@@ -55,7 +56,7 @@ class TokenView(ObtainAuthToken):
 class UploadView(View):
     """Publishes a photo; it is then carried into the home feed of every follower."""
 
-    parser_classes = (BoundedJSONParser, MultiPartParser)
+    parser_classes = (BoundedJSONParser, BoundedMultiPartParser)
     throttle_classes = (UploadThrottle,)
 
     @extend_schema(

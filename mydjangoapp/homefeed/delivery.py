@@ -104,18 +104,19 @@ def claim(
     verdict, start, stop, since = scripts.claim(
         [keys.fanout(photo), keys.followers(author), keys.state(author), keys.running(author)],
         [photo, cursor, conf.BATCH_SIZE, conf.LEASE_SECONDS]
-        + [int(flag) for flag in (redelivered, create, guard, has_followers)],
+        + [int(flag) for flag in (redelivered, create, guard, has_followers)]
+        + [author],
     )
     return Claim(Verdict(verdict.decode()), int(start), int(stop), ledger_due=since >= 1)
 
 
-def serve(photo: int, author: object, batch: Claim, enqueue: Callable[[int], None]) -> Status:
+def serve(photo: int, author: object, batch: Claim, enqueue: Callable[[int], bool]) -> Status:
     """Pushes the photo to the followers of `batch`, slice by slice, until the batch is served.
 
-    `enqueue` is called once, in a thread of its own, with the next batch's first index, when a part
-    of this one is done and followers are left behind it. When that next task begins it takes over
-    what is left of this batch. Keeps trying for a lease while Redis does not answer, then raises
-    `FeedsUnavailable`; whatever was served by then stays served, once.
+    `enqueue` is called in a thread of its own, with the next batch's first index, when a part of this
+    one is done and followers are left behind it, and again if it answered False. When that next task
+    begins it takes over what is left of this batch. Keeps trying for a lease while Redis does not
+    answer, then raises `FeedsUnavailable`; whatever was served by then stays served, once.
     Round trips: one per slice, `SLICES_IN_FLIGHT` of them open at once.
     """
     names = [keys.fanout(photo), keys.followers(author), keys.marks(author)]
@@ -123,33 +124,62 @@ def serve(photo: int, author: object, batch: Claim, enqueue: Callable[[int], Non
     enqueue_at = batch.start + int((batch.stop - batch.start) * ENQUEUE_AT)
     arguments = [photo, author, *keys.homefeed_words(), conf.SLICE_SIZE, batch.start, batch.stop, enqueue_at]
     arguments += [conf.MAX_LENGTH, max(1, conf.MAX_LENGTH // TRIM_SHARE)]
-    # In a thread: the broker may take its time, and Redis must not wait for the next slice meanwhile.
-    enqueueing = Thread(target=enqueue, args=(batch.stop,), name="enqueue")
     give_up_at = time.monotonic() + conf.LEASE_SECONDS
-    replies_lost = False
+    order = _Order(enqueue, batch.stop)
     try:
         while True:
             try:
                 with edge():
-                    status = _serve_in_flight(client(), names, arguments, photo, enqueueing)
+                    status = _serve_in_flight(client(), names, arguments, photo, order)
                 break
             except FeedsUnavailable as error:
                 # A slice that timed out may still be carried out; the next one takes it from there.
+                # The order to enqueue may have been lost with its reply; one too many does no harm.
                 if time.monotonic() > give_up_at:
                     raise
                 logger.warning("photo %s: trying again: %s", photo, error)
-                replies_lost = True
+                order.is_due = True
                 time.sleep(RETRY_SECONDS)
-        if replies_lost and not enqueueing.ident and status is Status.OVER:
-            enqueueing.start()  # the order to do so may have been among them; one too many does no harm
     finally:
-        if enqueueing.ident:
-            enqueueing.join()
+        order.join()
+    if status is Status.OVER:
+        order.make_sure(give_up_at)
     return status
 
 
+class _Order:
+    """Enqueues the next link in a thread: the broker may take its time, and Redis must not wait for the
+    next slice meanwhile."""
+
+    def __init__(self, enqueue: Callable[[int], bool], link: int) -> None:
+        self._enqueue = enqueue
+        self._link = link
+        self._thread: Thread | None = None
+        self.is_due = False
+
+    def __call__(self) -> None:
+        self.join()
+        self.is_due = True
+        self._thread = Thread(target=self._send, name="enqueue")
+        self._thread.start()
+
+    def _send(self) -> None:
+        self.is_due = not self._enqueue(self._link)
+
+    def join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
+    def make_sure(self, give_up_at: float) -> None:
+        """Tries again what has failed, until it is time to leave it to the rescue."""
+        while self.is_due and time.monotonic() < give_up_at:
+            self._send()
+            if self.is_due:
+                time.sleep(RETRY_SECONDS)
+
+
 def _serve_in_flight(
-    redis: Redis, names: list[str], arguments: list[Any], photo: int, enqueueing: Thread
+    redis: Redis, names: list[str], arguments: list[Any], photo: int, order: _Order
 ) -> Status:
     by_hash, by_text = scripts.slice_.commands(redis, names, arguments)
     pool = redis.connection_pool
@@ -178,7 +208,7 @@ def _serve_in_flight(
                 connection.send_packed_command(packed)
                 waiting.append(connection)
             if reply[1]:
-                enqueueing.start()
+                order()
             if reply[2]:
                 _, _, refused, key, error = reply
                 logger.warning("photo %s left out of %d feeds, %r among them: %r", photo, refused, key, error)
@@ -216,10 +246,12 @@ def retire(photo: int) -> None:
         client().expire(keys.fanout(photo), ENDED_SECONDS)
 
 
-def cancel(photo: int, author: object) -> None:
-    """Stops a fan-out: whoever carries it finds nothing more to do. One round trip, repeatable."""
+def cancel(photo: int) -> None:
+    """Stops a fan-out: whoever carries it finds nothing more to do. Two round trips, repeatable."""
     with edge():
-        pipeline = client().pipeline(transaction=True)
-        pipeline.delete(keys.fanout(photo))
-        pipeline.srem(keys.running(author), str(photo))
-        pipeline.execute()
+        author: Any = client().hget(keys.fanout(photo), "author")
+        if author is not None:
+            pipeline = client().pipeline(transaction=True)
+            pipeline.srem(keys.running(author.decode()), str(photo))
+            pipeline.delete(keys.fanout(photo))
+            pipeline.execute()

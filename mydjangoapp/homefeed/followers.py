@@ -162,7 +162,7 @@ def _begin(author: Any, *, must_exist: bool) -> str | None:
     rewrite = secrets.token_hex(8)
     names = [keys.followers(author), keys.state(author), keys.rewrite(author)]
     names += [keys.next_followers(author), keys.next_marks(author), keys.running(author)]
-    outcome = scripts.begin_rewrite(names, [rewrite, conf.LEASE_SECONDS, int(must_exist)])
+    outcome = scripts.begin_rewrite(names, [rewrite, conf.LEASE_SECONDS, int(must_exist), keys.fanout("")])
     if outcome == b"held":
         raise FollowersBeingRebuilt(
             f"The follower list of {author} is being rewritten; try again in a moment."

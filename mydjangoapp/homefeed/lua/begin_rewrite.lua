@@ -3,10 +3,11 @@
 -- KEYS  1 followers  2 followers-state  3 followers-rewrite  4 followers-next
 --       5 followers-next-marks  6 fanouts, all :{author}
 -- ARGV  1 token  2 lease, seconds  3 "1" if the list must be there (compaction)
+--       4 what precedes a photo id in fanout: keys
 -- Returns "begun", "held" (another rewrite is alive) or "not now" (a fan-out is under way, or no list)
 --
--- Atomic, so that one rewrite at a time owns the next list. O(1): what an abandoned one left is
--- freed in the background.
+-- Atomic, so that one rewrite at a time owns the next list. O(fan-outs under way): a few; what an
+-- abandoned rewrite left is freed in the background.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 if redis.call('HGET', KEYS[3], 'token') == ARGV[1] then return 'begun' end
@@ -14,7 +15,12 @@ local beat = redis.call('HGET', KEYS[3], 'beat')
 if beat and now - tonumber(beat) < tonumber(ARGV[2]) then return 'held' end
 local live = redis.call('EXISTS', KEYS[1]) == 1
 if ARGV[3] == '1' and not live then return 'not now' end
-if live and redis.call('SCARD', KEYS[6]) > 0 then return 'not now' end
+if live then
+  for _, photo in ipairs(redis.call('SMEMBERS', KEYS[6])) do
+    if redis.call('EXISTS', ARGV[4] .. photo) == 1 then return 'not now' end
+    redis.call('SREM', KEYS[6], photo)  -- its state was lost: it begins anew, if at all
+  end
+end
 redis.call('UNLINK', KEYS[4], KEYS[5])
 redis.call('HSET', KEYS[3], 'token', ARGV[1], 'copied', 0, 'beat', now,
   'upto', redis.call('HGET', KEYS[2], 'top') or 0)

@@ -3,7 +3,7 @@
 -- KEYS  1 fanout:{photo}  2 followers:{author}  3 followers-state:{author}  4 fanouts:{author}
 -- ARGV  1 photo  2 cursor of the message  3 batch size  4 lease, seconds  5 "1" if redelivered
 --       6 "1" to begin (again) where it would be absent  7 "1" to guard each push against doubles
---       8 "1" if the follower list is known to have members
+--       8 "1" if the follower list is known to have members  9 author
 -- Returns {verdict, first index, index behind the last, seconds since the ledger was written}
 --   start      the hash was made, the chain begins
 --   next       the expected next link
@@ -14,7 +14,7 @@
 --
 -- Fields of the hash: cursor (next follower), link and end (the batch that was claimed last), sent
 -- (the link that has been enqueued), generation (of the follower list, that the cursor belongs to),
--- guard, own (author served), total, reached, gone, refused, started, beat, synced, ended.
+-- guard, author, own (author served), total, reached, gone, refused, started, beat, synced, ended.
 --
 -- Atomic, so that of any number of messages for one link exactly one is let through. Time is this
 -- server's, so that workers' clocks do not matter. O(1), some ten microseconds.
@@ -32,7 +32,7 @@ if not f[1] or moved then
   if ARGV[6] ~= '1' or (length == 0 and ARGV[8] == '1') then return {'absent', 0, 0, 0} end
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'cursor', 0, 'link', 0, 'end', batch, 'guard', moved and '1' or ARGV[7],
-    'generation', generation, 'total', length, 'reached', 0, 'gone', 0, 'refused', 0,
+    'generation', generation, 'author', ARGV[9], 'total', length, 'reached', 0, 'gone', 0, 'refused', 0,
     'started', now, 'beat', now, 'synced', now)
   redis.call('SADD', KEYS[4], ARGV[1])
   return {'start', 0, batch, 0}

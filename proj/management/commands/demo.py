@@ -52,6 +52,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, followers: int, port: int, exit: bool, **options: Any) -> None:
         if followers < 1:
             raise CommandError("--followers must be at least 1.")
+        if not 0 < port < 65536:
+            raise CommandError("--port must be between 1 and 65535.")
         console = Console()
         if in_use(port):
             free = free_port()
@@ -169,9 +171,12 @@ def _make_followers(console: Console, author: Any, wanted: int) -> None:
             line = bar.add_task("followers", total=wanted, completed=have)
             while have < wanted:
                 names = [f"follower-{number}" for number in range(have, min(have + ROWS, wanted))]
-                made = user.objects.bulk_create(user(username=name, password="!") for name in names)
-                graph.follow_many(made, author)
-                have += len(made)
+                # Some may be there from a run that was broken off.
+                user.objects.bulk_create(
+                    [user(username=name, password="!") for name in names], ignore_conflicts=True
+                )
+                graph.follow_many(user.objects.filter(username__in=names), author)
+                have += len(names)
                 bar.update(line, completed=have)
     followers.ensure(author.pk)
 
@@ -185,7 +190,8 @@ def _call(url: str, body: dict[str, str] | None = None, token: str | None = None
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Token {token}"} if token else {})
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(url, data, headers)  # noqa: S310  # our own server
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request, timeout=30) as answer:
         found: dict[str, Any] = json.load(answer)
         return found
 
