@@ -204,6 +204,24 @@ def measure_sizes(bench: Bench, sizes: list[int]) -> list[tuple[int, float]]:
     return took
 
 
+def measure_small_author(bench: Bench, large: int) -> float:
+    """Seconds from the upload of an author with ten followers to its end, while a large chain runs."""
+    from django.contrib.auth import get_user_model
+
+    from mydjangoapp import uploads
+
+    authors = [get_user_model().objects.get(pk=bench.author(name)) for name in ("large", "small")]
+    bench.fill(authors[0].pk, large, 0)
+    bench.fill(authors[1].pk, 10, 0)
+    photo = uploads.publish(authors[0], description="large", photo_url="https://example.com/p.jpg")
+    bench._wait(lambda: int(bench.redis.hget(f"fanout:{photo.pk}", "cursor") or 0) > large // 10)
+    took = bench.engine(authors[1].pk)
+    if bench.redis.hexists(f"fanout:{photo.pk}", "ended"):
+        raise RuntimeError("the large chain ended first: this says nothing")
+    bench._wait(lambda: bool(bench.redis.hexists(f"fanout:{photo.pk}", "ended")))
+    return took
+
+
 def measure_memory(bench: Bench) -> dict[str, float]:
     """Bytes per entry of a feed of 800 recent photo ids, as list and as zset."""
     ids = [50_000_000 + 37 * i for i in range(CAP)]
@@ -240,6 +258,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--short", type=int, default=500_000, help="followers with short feeds")
     parser.add_argument("--capped", type=int, default=100_000, help="followers with feeds at the cap")
+    parser.add_argument(
+        "--large",
+        type=int,
+        default=1_500_000,
+        help="followers of the author whose chain a small one has to pass",
+    )
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000, 10_000_000])
     parser.add_argument("--aof", choices=["everysec", "off", "both"], default="both")
     parser.add_argument(
@@ -283,6 +307,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 "redis": bench.redis.info("server")["redis_version"],
                 "ways": [asdict(way) for way in ways],
                 "memory": measure_memory(bench),
+                "small": measure_small_author(bench, options.large),
                 # Without AOF, so that ten million feeds do not end as gigabytes on disk.
                 "sizes": measure_sizes(bench, options.sizes) if options.aof == "off" else [],
             }
@@ -301,6 +326,9 @@ def report(parts: dict[str, dict[str, Any]], *, write: bool) -> None:
         text += "".join(
             f"| {size:,} | {took:.2f} | {took / size * 1e6:.2f} |\n" for size, took in last["sizes"]
         )
+    small = ", ".join(f"{part['small'] * 1000:.0f} ms (AOF {aof})" for aof, part in parts.items())
+    text += "\nAn author with ten followers who uploads while a chain of 1.5 million runs, to the end of his "
+    text += f"fan-out: {small}.\n"
     memory = last["memory"]
     text += f"\nMemory per entry of a feed of {CAP} ids: list {memory['list']:.1f} bytes, "
     text += f"zset {memory['zset']:.1f} bytes.\n"
