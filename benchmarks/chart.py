@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Way
+    from benchmarks.rig import Way
 
 
 def draw(by_aof: dict[str, list[Way]], file: Path) -> None:

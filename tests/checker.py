@@ -9,7 +9,7 @@ from typing import Any
 from more_itertools import batched
 
 from mydjangoapp.homefeed import connection, keys
-from mydjangoapp.models import FanOut
+from mydjangoapp.models import FanOut, Photo
 from proj.servers import Server, wait_until
 
 FIRST = 1_000_001  # follower ids of lists that tests fill by hand
@@ -90,3 +90,9 @@ class Orders(list[int]):
     def __call__(self, link: int) -> bool:
         self.append(link)
         return True
+
+
+def nothing_was_saved(broker: Any) -> bool:
+    """Whether no photo, no fan-out and no message is there."""
+    rows = Photo.objects.exists() or FanOut.objects.exists()
+    return not rows and not broker.llen("celery")
