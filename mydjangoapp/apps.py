@@ -19,6 +19,9 @@ class MyDjangoAppConfig(AppConfig):
         post_delete.connect(
             uploads.photo_was_deleted, sender=Photo, dispatch_uid="mydjangoapp.photo_was_deleted"
         )
+        post_save.connect(
+            graph.user_was_saved, sender=settings.AUTH_USER_MODEL, dispatch_uid="mydjangoapp.user_was_saved"
+        )
         pre_delete.connect(
             graph.user_is_deleted, sender=settings.AUTH_USER_MODEL, dispatch_uid="mydjangoapp.user_is_deleted"
         )

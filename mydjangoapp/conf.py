@@ -73,6 +73,20 @@ def _number(default: int, *, unit: str, why: str, least: int = 1, most: int = 10
     return Setting(default, unit=unit, why=why, parse=int, problem=problem)
 
 
+def _number_or_none(*, unit: str, why: str, least: int = 1) -> Setting[int | None]:
+    def problem(value: Any) -> str | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            return f"must be None or a whole number of {unit} from {least} on, not {value!r}"
+        return None
+
+    def parse(text: str) -> int | None:
+        return int(text) if text else None
+
+    return Setting(None, unit=unit, why=why, parse=parse, problem=problem)
+
+
 def _seconds(default: float, *, why: str) -> Setting[float]:
     def problem(value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10**6:
@@ -92,6 +106,10 @@ def _prefix_problem(value: Any) -> str | None:
     if not isinstance(value, str) or any(c.isspace() or c in "{}*?[]" for c in value):
         return f"must be a string without spaces, braces or wildcards, not {value!r}"
     return None
+
+
+def _on_unfollow_problem(value: Any) -> str | None:
+    return None if value in ("hide", "keep") else f"must be 'hide' or 'keep', not {value!r}"
 
 
 def _rate_problem(value: Any) -> str | None:
@@ -142,6 +160,34 @@ class Conf:
         most=100_000,
         why="photo ids kept in a home-feed list; older ones are read from SQL",
     )
+    INACTIVE_AFTER = _number_or_none(
+        unit="seconds",
+        why="home feeds that nobody has read for this long expire and are not pushed to, until their owner "
+        "returns; None keeps all",
+    )
+    PULL_ABOVE = _number_or_none(
+        unit="followers",
+        least=0,
+        why="photos of authors with more followers are not pushed but merged at each read; None pushes all",
+    )
+    ON_UNFOLLOW = Setting(
+        "hide",
+        unit="hide, keep",
+        why="whether an unfollow takes the photos that were there already out of the feed; "
+        "run rebuild_homefeeds after changing it",
+        parse=str,
+        problem=_on_unfollow_problem,
+    )
+    COLLAPSE_AUTHOR_AFTER = _number_or_none(
+        unit="photos",
+        why="more photos than this in a row by one author are shown as one, with a count; None shows all",
+    )
+    CACHE_SECONDS = _number(
+        3_600,
+        unit="seconds",
+        most=10**7,
+        why="how long photos, authors and relations stay in Django's cache; changes are seen at once anyway",
+    )
     LEASE_SECONDS = _seconds(
         30.0,
         why="a fan-out that stood still for this long has lost its worker and may be taken over",
@@ -173,6 +219,13 @@ class Conf:
         "600/min",
         unit="rate",
         why="uploads one user may make, None for no limit",
+        parse=lambda text: text or None,
+        problem=_rate_problem,
+    )
+    CHANGE_RATE: Setting[str | None] = Setting(
+        "1200/min",
+        unit="rate",
+        why="follows, mutes, blocks, likes and deletions one user may make, None for no limit",
         parse=lambda text: text or None,
         problem=_rate_problem,
     )

@@ -35,3 +35,7 @@ class BadUpload(FeedError):
         self.field = field
         self.reason = reason
         super().__init__(f"{field}: {reason}")
+
+
+class Blocked(FeedError):
+    """A follow that is refused because one of the two blocks the other."""

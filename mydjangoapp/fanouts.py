@@ -59,6 +59,8 @@ def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: 
                     "photo %s is of user %s, not %s: serving its author's followers", photo, author, user
                 )
             has_followers = followers.ensure(author)
+            if has_followers and _is_pulled(photo, author):
+                return False
             batch = delivery.claim(
                 photo,
                 author,
@@ -97,6 +99,20 @@ def _row_to_begin(photo: int) -> FanOut | None:
     row, _ = FanOut.objects.get_or_create(photo=truth)
     row.photo = truth
     return row if row.is_open else None
+
+
+def _is_pulled(photo: int, author: object) -> bool:
+    """Leaves the photo to the readers if its author has too many followers to push to.
+
+    That is noted with the photo, so that it is found whatever becomes of the setting and the author.
+    """
+    most = conf.PULL_ABOVE
+    if most is None or (total := followers.count(author)) <= most:
+        return False
+    Photo.objects.filter(id=photo).update(pulled=True)
+    delivery.note_pulled(photo)
+    _close(photo, FanOut.State.DONE, cursor=total, reached=total, total=total, started_at=timezone.now())
+    return True
 
 
 def _count_attempt(photo: int) -> bool:

@@ -1,4 +1,4 @@
-"""Who follows whom: one transaction, then the follower list."""
+"""Who follows, mutes and blocks whom: one transaction, then the follower list."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from more_itertools import batched
 
 from .conf import conf
-from .exceptions import FeedError
-from .homefeed import followers
+from .exceptions import Blocked, FeedError
+from .homefeed import cached, followers, relations, rows
 from .homefeed.followers import Change
-from .models import Follow
+from .models import Block, Follow, Mute, PastFollow, Photo
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +24,14 @@ ROWS_PER_TRANSACTION = 1_000
 def follow(follower: Any, followee: Any) -> bool:
     """Makes `follower` follow `followee` (users or ids); False if he did already.
 
-    Raises `ValueError` for oneself and `IntegrityError` for users that are not there.
+    Raises `ValueError` for oneself, `Blocked` if one of the two blocks the other, and `IntegrityError`
+    for users that are not there.
     """
-    follower, followee = _id(follower), _id(followee)
-    if follower == followee:
-        raise ValueError("Nobody can follow himself; his own photos are in his feed anyway.")
+    follower, followee = _two(follower, followee, "follow")
     with transaction.atomic():
+        if _blocks(follower, followee).exists():
+            raise Blocked("One of the two blocks the other: unblock first, or leave it.")
+        PastFollow.objects.filter(follower=follower, followee=followee).delete()
         row, made = Follow.objects.get_or_create(follower_id=follower, followee_id=followee)
         # Brought in also if the row was there before: it may not have reached Redis then.
         _on_commit(followee, [Change("follow", follower, row.pk)], then=_build_if_small)
@@ -36,16 +39,90 @@ def follow(follower: Any, followee: Any) -> bool:
 
 
 def unfollow(follower: Any, followee: Any) -> bool:
-    """Ends it; False if `follower` did not follow `followee`. O(1) in Redis."""
+    """Ends it; False if `follower` did not follow `followee`. O(1) in Redis.
+
+    With `ON_UNFOLLOW = "keep"` the photos there are stay in his feed, and new ones do not come.
+    """
     follower, followee = _id(follower), _id(followee)
     with transaction.atomic():
-        row = Follow.objects.select_for_update().filter(follower_id=follower, followee_id=followee).first()
-        if row is None:
-            return False
-        change = Change("unfollow", follower, row.pk)
-        row.delete()
-        _on_commit(followee, [change])
+        row = _end(follower, followee)
+        if row and conf.ON_UNFOLLOW == "keep":
+            newest = Photo.objects.filter(user=followee).order_by("-id").values_list("id", flat=True).first()
+            PastFollow.objects.update_or_create(
+                follower_id=follower, followee_id=followee, defaults={"upto": newest or 0}
+            )
+    return row
+
+
+def _end(follower: Any, followee: Any) -> bool:
+    row = Follow.objects.select_for_update().filter(follower_id=follower, followee_id=followee).first()
+    if row is None:
+        return False
+    change = Change("unfollow", follower, row.pk)
+    row.delete()
+    # Also where photos are kept: one of them may be under way, and its chain leaves him out from now on.
+    _on_commit(followee, [change], then=lambda _: relations.drop_feeds(follower))
     return True
+
+
+def mute(muter: Any, muted: Any) -> bool:
+    """Takes the photos of `muted` out of `muter`'s feed; False if they were. Following goes on.
+
+    Raises `ValueError` for oneself and `IntegrityError` for users that are not there.
+    """
+    muter, muted = _two(muter, muted, "mute")
+    with transaction.atomic():
+        _, made = Mute.objects.get_or_create(muter_id=muter, muted_id=muted)
+        _tell_readers(muter)
+    return made
+
+
+def unmute(muter: Any, muted: Any) -> bool:
+    """Brings them back to their places; False if he was not muted."""
+    muter, muted = _id(muter), _id(muted)
+    with transaction.atomic():
+        gone, _ = Mute.objects.filter(muter=muter, muted=muted).delete()
+        _tell_readers(muter)
+    return bool(gone)
+
+
+def block(blocker: Any, blocked: Any) -> bool:
+    """Ends following both ways, and neither can follow the other again; False if it was so.
+
+    Raises `ValueError` for oneself and `IntegrityError` for users that are not there.
+    """
+    blocker, blocked = _two(blocker, blocked, "block")
+    with transaction.atomic():
+        _, made = Block.objects.get_or_create(blocker_id=blocker, blocked_id=blocked)
+        for follower, followee in ((blocker, blocked), (blocked, blocker)):
+            _end(follower, followee)
+            PastFollow.objects.filter(follower=follower, followee=followee).delete()
+        _tell_readers(blocker, blocked)
+    return made
+
+
+def unblock(blocker: Any, blocked: Any) -> bool:
+    """Ends it; who followed does not follow again by that. False if he was not blocked."""
+    blocker, blocked = _id(blocker), _id(blocked)
+    with transaction.atomic():
+        gone, _ = Block.objects.filter(blocker=blocker, blocked=blocked).delete()
+        _tell_readers(blocker, blocked)
+    return bool(gone)
+
+
+def _blocks(one: Any, other: Any) -> Any:
+    return Block.objects.filter(Q(blocker=one, blocked=other) | Q(blocker=other, blocked=one))
+
+
+def _two(user: Any, other: Any, verb: str) -> tuple[Any, Any]:
+    user, other = _id(user), _id(other)
+    if user == other:
+        raise ValueError(f"Nobody can {verb} himself.")
+    return user, other
+
+
+def _tell_readers(*users: Any) -> None:
+    transaction.on_commit(lambda: _in_redis(users, lambda: relations.changed(*users)), robust=True)
 
 
 def follow_many(followers_: Iterable[Any], followee: Any) -> int:
@@ -72,25 +149,32 @@ def _follow_at_once(ids: list[Any], followee: Any) -> int:
                     "follower_id", flat=True
                 )
             )
-            rows = Follow.objects.bulk_create(
+            made = Follow.objects.bulk_create(
                 [Follow(follower_id=user, followee_id=followee) for user in ids if user not in known]
             )
-            _on_commit(followee, [Change("follow", row.follower_id, row.pk) for row in rows])
+            _on_commit(followee, [Change("follow", row.follower_id, row.pk) for row in made])
     except IntegrityError:
         if len(ids) == 1:
             raise
         # One of them followed by himself in this moment, or is not there: find out which.
         return sum(follow(user, followee) for user in ids)
-    return len(rows)
+    return len(made)
 
 
 def user_is_deleted(sender: Any, instance: Any, **_: Any) -> None:
     """Takes a user who is deleted out of the lists of those he followed, and drops his own keys."""
     user = instance.pk
-    rows = list(Follow.objects.filter(follower_id=user).values_list("followee_id", "id"))
-    for followee, row in rows:
+    ended = list(Follow.objects.filter(follower_id=user).values_list("followee_id", "id"))
+    for followee, row in ended:
         _on_commit(followee, [Change("unfollow", user, row)])
     transaction.on_commit(lambda: _in_redis(user, lambda: followers.forget(user)), robust=True)
+    transaction.on_commit(lambda: cached.changed(rows.AUTHORS.name, user), robust=True)
+
+
+def user_was_saved(sender: Any, instance: Any, created: bool, **_: Any) -> None:
+    """Shows a new name at once."""
+    if not created:
+        transaction.on_commit(lambda: cached.changed(rows.AUTHORS.name, instance.pk), robust=True)
 
 
 def _on_commit(followee: Any, changes: list[Change], then: Callable[[Any], None] | None = None) -> None:
@@ -126,7 +210,7 @@ def _in_redis(user: Any, change: Callable[[], None]) -> None:
     try:
         change()
     except FeedError as error:
-        logger.error("a change of the followers of user %s is in SQL only: %s", user, error)
+        logger.error("a change of the relations of user %s is in SQL only: %s", user, error)
 
 
 def _id(user: Any) -> Any:

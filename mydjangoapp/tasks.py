@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError as BrokerUnavailable
 from . import fanouts
 from .conf import conf
 from .exceptions import FeedError, FollowersBeingRebuilt
-from .homefeed import followers
+from .homefeed import followers, removal
 
 if TYPE_CHECKING:
     from celery import Task
@@ -54,6 +54,23 @@ def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, curs
         _send(compact_followers, user_id)
 
 
+@shared_task(bind=True, name="mydjangoapp.tasks.remove_from_homefeed", **LATE)
+def remove_from_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, cursor: int = 0) -> None:
+    """Takes a deleted photo out of the feeds of a batch of followers and enqueues the batch after it.
+
+    Nobody's feed depends on it, so a chain that is lost is not looked for.
+    """
+    try:
+        following = removal.remove(photo_id, user_id, cursor)
+    except FeedError as error:
+        if self.request.retries >= RETRIES:
+            logger.error("photo %s stays in some lists, where readers skip it: %s", photo_id, error)
+            return
+        raise self.retry(exc=error, countdown=2**self.request.retries) from error
+    if following is not None:
+        enqueue_removal(photo_id, user_id, following)
+
+
 @shared_task(name="mydjangoapp.tasks.compact_followers", **LATE)
 def compact_followers(user_id: Any) -> None:
     """Throws the dead entries out of an author's follower list."""
@@ -82,6 +99,11 @@ def enqueue(photo: int, user: Any, cursor: int = 0) -> bool:
     """Sends the message of one link; False, and a line in the log, if the broker does not take it.
     Never raises: the rescue sends it again when the lease is over."""
     return _send(insert_into_homefeed, photo, user if isinstance(user, int) else str(user), cursor)
+
+
+def enqueue_removal(photo: int, user: Any, cursor: int = 0) -> bool:
+    """Sends the message of one link of a removal. Never raises."""
+    return _send(remove_from_homefeed, photo, user if isinstance(user, int) else str(user), cursor)
 
 
 def _send(task: Task[Any, Any], *arguments: Any, **options: Any) -> bool:

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from . import fanouts, tasks
 from .exceptions import BadUpload
+from .homefeed import cached, rows
 from .models import Photo, UploadKey
 
 logger = logging.getLogger(__name__)
@@ -67,16 +68,21 @@ def _published_with(caller: Any, key: str) -> Photo | None:
 def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bool, **_: Any) -> None:
     """Opens the fan-out of a new photo, whoever made it: the API, the admin, a shell, an import.
 
-    Fixtures (`raw`) bring their own rows.
+    Fixtures (`raw`) bring their own rows. One that was changed is shown so at once.
     """
-    if created and not raw:
+    if not created:
+        transaction.on_commit(lambda: cached.changed(rows.PHOTOS.name, instance.pk), robust=True)
+    elif not raw:
         fanouts.open_for(instance)
         transaction.on_commit(lambda: tasks.enqueue(instance.pk, instance.user_id), robust=True)
 
 
 def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:
-    """Cancels the fan-out of a photo that is gone, and removes its file, once that is certain."""
-    photo, image = instance.pk, instance.image
+    """For a photo that is gone, once that is certain: hides it at once, cancels its fan-out, takes it
+    out of the lists in the background and removes its file."""
+    photo, author, image = instance.pk, instance.user_id, instance.image
+    transaction.on_commit(lambda: cached.changed(rows.PHOTOS.name, photo), robust=True)
+    transaction.on_commit(lambda: tasks.enqueue_removal(photo, author), robust=True)
     transaction.on_commit(lambda: fanouts.cancel(photo), robust=True)
     if image:
         transaction.on_commit(lambda: image.storage.delete(str(image.name)), robust=True)

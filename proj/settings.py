@@ -7,6 +7,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 
@@ -98,7 +99,21 @@ def _database() -> dict[str, Any]:
 
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+
+
+def _cache() -> dict[str, Any]:
+    """`CACHE_URL`: `redis://host:port/db` or `memcache://host:port`; else database 2 of the feeds' Redis."""
+    feeds = urlsplit(env.str("REDIS_URL", default="redis://127.0.0.1:6379/0"))
+    cache: dict[str, Any] = dict(env.cache_url("CACHE_URL", default=feeds._replace(path="/2").geturl()))
+    if cache["BACKEND"].endswith("RedisCache"):
+        cache["OPTIONS"] = {"socket_connect_timeout": 0.5, "socket_timeout": 1.0, "protocol": 2}
+    elif ".memcached." in cache["BACKEND"]:
+        cache["BACKEND"] = "django.core.cache.backends.memcached.PyMemcacheCache"
+        cache["OPTIONS"] = {"connect_timeout": 0.5, "timeout": 1.0, "ignore_exc": True}
+    return cache
+
+
+CACHES = {"default": _cache()}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

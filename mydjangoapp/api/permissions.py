@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rest_framework.permissions import IsAuthenticated
+from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -16,3 +16,12 @@ class IsAuthorOrStaff(IsAuthenticated):
 
     def has_object_permission(self, request: Request, view: APIView, obj: Photo) -> bool:
         return obj.user_id == request.user.pk or bool(request.user.is_staff)
+
+
+class IsAuthorOrStaffToChange(IsAuthorOrStaff):
+    """Everybody may look; only the photo's author and staff may change it."""
+
+    message = "Only the photo's author and staff may delete it."
+
+    def has_object_permission(self, request: Request, view: APIView, obj: Photo) -> bool:
+        return request.method in SAFE_METHODS or super().has_object_permission(request, view, obj)

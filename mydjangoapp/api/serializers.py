@@ -8,8 +8,10 @@ from django.contrib.auth import get_user_model
 from django.core.validators import URLValidator
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
 from rest_framework.reverse import reverse
 
+from ..homefeed.reader import Entry
 from ..models import FanOut, Photo, UploadKey
 
 
@@ -95,6 +97,68 @@ class UploadedPhotoSerializer(PhotoSerializer):
 
     def get_fanout(self, photo: Photo) -> str:
         return reverse("mydjangoapp:fanout", [photo.pk], request=self.context["request"])
+
+
+class AuthorSerializer(serializers.Serializer[Any]):
+    """What everybody may know of a user."""
+
+    id = serializers.CharField(help_text="of the type that the site's users have")
+    username = serializers.CharField()
+    name = serializers.CharField()
+
+
+class MoreSerializer(serializers.Serializer[Any]):
+    """The photos that an entry stands for besides its own (`COLLAPSE_AUTHOR_AFTER`)."""
+
+    count = serializers.IntegerField()
+    url = serializers.URLField(help_text="all photos of the author")
+
+
+class EntrySerializer(PhotoSerializer):
+    """A photo in a page."""
+
+    author = AuthorSerializer()
+    like_count = serializers.IntegerField()
+    liked = serializers.BooleanField(help_text="by the caller")
+    more = MoreSerializer(required=False)
+
+    class Meta(PhotoSerializer.Meta):
+        fields = (*PhotoSerializer.Meta.fields, "author", "like_count", "liked", "more")  # type: ignore[assignment]  # more of them
+
+
+class FeedPageSerializer(serializers.Serializer[Any]):
+    """A page of a feed."""
+
+    results = EntrySerializer(many=True)
+    next = serializers.URLField(allow_null=True, help_text="older photos")
+    previous = serializers.URLField(allow_null=True, help_text="photos that came in on top since")
+
+
+class ProfileSerializer(AuthorSerializer):
+    """A user, and how the caller stands to him."""
+
+    following = serializers.BooleanField()
+    muted = serializers.BooleanField()
+    blocked = serializers.BooleanField()
+
+
+def entry_data(entry: Entry, request: Request) -> dict[str, Any]:
+    """An entry as `EntrySerializer` describes it; by hand, because a page is made of nothing else."""
+    photo, author = entry.photo, entry.author
+    data = {
+        "id": photo.id,
+        "user_id": photo.user_id,
+        "description": photo.description,
+        "photo_url": photo.url if "://" in photo.url else request.build_absolute_uri(photo.url),
+        "created_at": photo.created_at.isoformat().replace("+00:00", "Z"),
+        "author": author._asdict(),
+        "like_count": photo.like_count,
+        "liked": entry.liked,
+    }
+    if entry.more:
+        url = reverse("mydjangoapp:user-photos", [author.id], request=request)
+        data["more"] = {"count": entry.more, "url": url}
+    return data
 
 
 class StandingSerializer(serializers.Serializer[Any]):

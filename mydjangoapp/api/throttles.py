@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import AnonRateThrottle, UserRateThrottle
+from rest_framework.views import APIView
 
 from ..conf import conf
 
@@ -16,6 +18,18 @@ class UploadThrottle(UserRateThrottle):
 
     def get_rate(self) -> str | None:
         return conf.UPLOAD_RATE
+
+
+class ChangeThrottle(UserRateThrottle):
+    """`CHANGE_RATE`, per user; reading is free."""
+
+    scope = "change"
+
+    def get_rate(self) -> str | None:
+        return conf.CHANGE_RATE
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        return request.method in SAFE_METHODS or super().allow_request(request, view)
 
 
 class TokenThrottle(AnonRateThrottle):

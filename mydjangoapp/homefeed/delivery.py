@@ -123,7 +123,7 @@ def serve(photo: int, author: object, batch: Claim, enqueue: Callable[[int], boo
     names += [keys.state(author), keys.running(author)]
     enqueue_at = batch.start + int((batch.stop - batch.start) * ENQUEUE_AT)
     arguments = [photo, author, *keys.homefeed_words(), conf.SLICE_SIZE, batch.start, batch.stop, enqueue_at]
-    arguments += [conf.MAX_LENGTH, max(1, conf.MAX_LENGTH // TRIM_SHARE)]
+    arguments += [conf.MAX_LENGTH, trim_slack(), int(conf.INACTIVE_AFTER is not None)]
     give_up_at = time.monotonic() + conf.LEASE_SECONDS
     order = _Order(enqueue, batch.stop)
     try:
@@ -145,6 +145,11 @@ def serve(photo: int, author: object, batch: Claim, enqueue: Callable[[int], boo
     if status is Status.OVER:
         order.make_sure(give_up_at)
     return status
+
+
+def trim_slack() -> int:
+    """By how many ids a list may exceed `MAX_LENGTH` before it is cut back."""
+    return max(1, conf.MAX_LENGTH // TRIM_SHARE)
 
 
 class _Order:
@@ -244,6 +249,12 @@ def retire(photo: int) -> None:
     """Lets the hash of a fan-out go, some minutes after the ledger has its figures. One round trip."""
     with edge():
         client().expire(keys.fanout(photo), ENDED_SECONDS)
+
+
+def note_pulled(photo: int) -> None:
+    """Tells readers that from now on there are photos that nobody pushed. One round trip, repeatable."""
+    with edge():
+        client().set(keys.pulled(), photo)
 
 
 def cancel(photo: int) -> None:

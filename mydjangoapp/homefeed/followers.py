@@ -63,7 +63,7 @@ def apply(author: Any, changes: Iterable[Change]) -> None:
 
 def _apply(author: Any, changes: Sequence[Change], *, force: bool) -> list[bytes]:
     _, floor, token = keys.homefeed_words()
-    arguments: list[object] = [floor, token, int(force)]
+    arguments: list[object] = [floor, token, keys.relations(""), int(force)]
     for change in changes:
         arguments += [change.verb, str(change.follower), change.version]
     results: list[bytes] = scripts.apply_changes(_change_keys(author), arguments)
@@ -74,6 +74,13 @@ def exist(author: Any) -> bool:
     """Whether the author has a follower list. One round trip."""
     with edge():
         return bool(client().exists(keys.followers(author)))
+
+
+def count(author: Any) -> int:
+    """Entries of the author's list: his followers, and those gone since the last compaction.
+    One round trip."""
+    with edge():
+        return int(client().llen(keys.followers(author)))
 
 
 def ensure(author: Any) -> bool:
@@ -117,9 +124,12 @@ def _rows(author: Any) -> Iterator[list[tuple[int, Any]]]:
         last = some[-1][0]
 
 
+_OF_USER = (keys.homefeed, keys.floor, keys.token, keys.running, keys.build, keys.relations, keys.likes)
+
+
 def forget(user: Any) -> None:
     """Drops every key of a user who is no more. One round trip, repeatable."""
-    of_user = [make(user) for make in (keys.homefeed, keys.floor, keys.token, keys.running)]
+    of_user = [make(user) for make in _OF_USER]
     with edge():
         client().unlink(*_change_keys(user), *of_user)
 

@@ -7,6 +7,8 @@ first, never behind the id: user ids may be any text, and no id must lead into a
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from ..conf import conf
 
 
@@ -50,6 +52,12 @@ def next_marks(user: object) -> str:
     return _key("followers-next-marks", user)
 
 
+def followers_seen(user: object) -> str:
+    """`followers-seen:{user}:…`, set: a copy of the follower list that `verify_feeds` takes, for the time
+    it compares, an hour at most."""
+    return _key("followers-seen", user)
+
+
 def running(user: object) -> str:
     """`fanouts:{user}`, set: photo ids of this author's fan-outs under way. While it has a member the
     follower list is not rewritten, because cursors point into it."""
@@ -76,6 +84,34 @@ def token(user: object) -> str:
     """`token:{user}`, string: names the state of a home feed that a rebuild started from; deleted by
     whatever changes that state, so that the rebuild's result is not swapped in."""
     return _key("token", user)
+
+
+def build(user: object) -> str:
+    """`homefeed-build:{user}`, string: held by the reader who builds the home feed; goes with the swap,
+    or after the lease."""
+    return _key("homefeed-build", user)
+
+
+def relations(user: object) -> str:
+    """`relations:{user}`, string: stands for whom the user follows, mutes and blocks at present; part of
+    the cache keys of what was derived from it. Deleted at each change, made anew by a reader."""
+    return _key("relations", user)
+
+
+def likes(user: object) -> str:
+    """`likes:{user}`, string: the same for what the user likes."""
+    return _key("likes", user)
+
+
+def pulled() -> str:
+    """`pulled`, string: a photo that was not pushed (`PULL_ABOVE`). While it is there readers look for
+    such photos in SQL; without it, only if `PULL_ABOVE` is set."""
+    return f"{conf.KEY_PREFIX}pulled"
+
+
+def cached(kind: str, of: object) -> str:
+    """`{kind}:{id}` in Django's cache, not in the feeds' Redis. Quoted: memcached takes no spaces."""
+    return conf.KEY_PREFIX + quote(f"{kind}:{of}", safe=":-")
 
 
 def homefeed_words() -> tuple[str, str, str]:

@@ -1,8 +1,12 @@
 """The truth, in SQL. What Redis holds is made from these and can be thrown away."""
 
+from .block import Block
 from .fanout import FanOut
 from .follow import Follow
+from .like import Like
+from .mute import Mute
+from .past_follow import PastFollow
 from .photo import Photo
 from .upload_key import UploadKey
 
-__all__ = ["FanOut", "Follow", "Photo", "UploadKey"]
+__all__ = ["Block", "FanOut", "Follow", "Like", "Mute", "PastFollow", "Photo", "UploadKey"]

@@ -29,7 +29,10 @@ class Follow(models.Model):
                 condition=~models.Q(follower=models.F("followee")), name="follow_not_oneself"
             ),
         ]
-        indexes = [models.Index(fields=["followee", "id"], name="follow_followee_in_order")]
+        indexes = [
+            models.Index(fields=["followee", "id"], name="follow_followee_in_order"),
+            models.Index(fields=["follower", "id"], name="follow_follower_in_order"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.follower_id} follows {self.followee_id}"

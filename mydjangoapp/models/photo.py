@@ -36,10 +36,17 @@ class Photo(models.Model):
     photo_url = models.URLField(max_length=URL_LENGTH, blank=True)
     image = models.ImageField(upload_to=image_path, blank=True, max_length=100)
     created_at = models.DateTimeField(auto_now_add=True)
+    like_count = models.PositiveIntegerField(default=0, editable=False)
+    pulled = models.BooleanField(
+        default=False, editable=False, help_text="not pushed: its author has more than PULL_ABOVE followers"
+    )
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["user", "-id"], name="photo_user_newest")]
+        indexes = [
+            models.Index(fields=["user", "-id"], name="photo_user_newest"),
+            models.Index(fields=["user", "-id"], name="photo_pulled", condition=models.Q(pulled=True)),
+        ]
         permissions = [("upload_for_others", "Can upload photos in other users' names")]
 
     def __str__(self) -> str:

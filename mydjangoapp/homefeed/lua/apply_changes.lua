@@ -2,8 +2,8 @@
 --
 -- KEYS  1 followers  2 followers-marks  3 followers-state  4 followers-rewrite  5 followers-next
 --       6 followers-next-marks, all :{author}
--- ARGV  1..2 what precedes a user id in floor: and token: keys  3 "1" to apply what is unknown
---       then for each change: 4 "follow" or "unfollow"  5 follower  6 version
+-- ARGV  1..3 what precedes a user id in floor:, token: and relations: keys  4 "1" to apply what is
+--       unknown; then for each change: 5 "follow" or "unfollow"  6 follower  7 version
 -- Returns for each change
 --   applied  done (also: the list is missing, it will be made from SQL, which has the change)
 --   old      this change, or a later one of the same two users, has been applied before
@@ -30,14 +30,14 @@ local function apply(list, marks, verb, follower, version, unsure)
   if verb == 'follow' then call('RPUSH', list, follower) end
 end
 
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
   local verb, follower, version = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   local mark = call('HGET', KEYS[2], follower) or call('HGET', KEYS[6], follower)
   local seen = mark and tonumber(string.match(mark, ':(%d+)$'))
   local result = 'applied'
   if seen and version <= seen then
     result = 'old'
-  elseif not seen and version <= upto and ARGV[3] ~= '1' then
+  elseif not seen and version <= upto and ARGV[4] ~= '1' then
     result = 'unknown'
   else
     local unsure = not seen and version <= upto
@@ -49,6 +49,7 @@ for i = 4, #ARGV, 3 do
     -- The new followee's older photos belong into this feed: it is to be built anew.
     call('DEL', ARGV[1] .. follower, ARGV[2] .. follower)
   end
+  call('DEL', ARGV[3] .. follower)
   results[#results + 1] = result
 end
 -- Also where there is no list yet: a rebuild takes it for what SQL knew, and older changes that are

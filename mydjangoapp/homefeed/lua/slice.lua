@@ -5,6 +5,7 @@
 -- ARGV  1 photo  2 author  3..5 what precedes a user id in homefeed:, floor: and token: keys
 --       6 followers in a slice  7 first index of the caller's batch  8 index behind its last
 --       9 cursor from which on the next link is enqueued  10 MAX_LENGTH  11 ids above it before a trim
+--       12 "1" to leave out who has no list (INACTIVE_AFTER)
 -- Returns {status, "1" once per link: enqueue the next one, refused here, a refused key, its error}
 --   more    served; call again        over    the batch is finished, followers are left
 --   ended   no followers are left
@@ -43,13 +44,14 @@ local function trim(user, feed)
 end
 
 -- A push that makes a list (it was gone, or never there) voids the floor; one too many trims.
-local pushed = false
+local pushed, PUSH = false, ARGV[12] == '1' and 'LPUSHX' or 'LPUSH'
 local function push(user, guarded)
   local feed = HOME .. user
   if guarded and call('LPOS', feed, photo) then return end
-  local size = call('LPUSH', feed, photo)
+  local size = call(PUSH, feed, photo)
   pushed = true
-  if size == 1 then
+  if size <= 1 then
+    -- 0: left out. Whoever builds this feed at the moment may have read SQL before this photo.
     call('DEL', FLOOR .. user, TOKEN .. user)
   elseif size > trim_above then
     trim(user, feed)

@@ -1,0 +1,59 @@
+"""Cursors: opaque, signed, and of no use to anybody else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core import signing
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+
+LIMIT, MOST = 20, 100
+
+
+def limit_of(request: Request) -> int:
+    """`?limit=`, 1 to 100. Raises `ValidationError` naming it."""
+    text = request.query_params.get("limit", str(LIMIT))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST):
+        raise ValidationError({"limit": [f"Give a whole number from 1 to {MOST}."]})
+    return int(text)
+
+
+def cursor_for(user: Any, photo: int) -> str:
+    """A place in this user's feed. It stays valid when the photo is deleted."""
+    return signing.dumps(photo, salt=_salt(user))
+
+
+def place_of(request: Request, name: str) -> int | None:
+    """The photo id in the query parameter `name`, None if it is not given.
+
+    Raises `ValidationError` naming it where it was not made for this user's feed.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        return int(signing.loads(text, salt=_salt(request.user)))
+    except (signing.BadSignature, ValueError, TypeError) as error:
+        problem = f"Not a {name} of your feed: take it from next or previous of a page, as it is."
+        raise ValidationError({name: [problem]}) from error
+
+
+def _salt(user: Any) -> str:
+    return f"mydjangoapp.feed:{user.pk}"
+
+
+class NewestFirst(CursorPagination):
+    """Pages of rows by id, newest first; rows that come or go meanwhile do not shift them."""
+
+    ordering = "-id"
+
+    def get_page_size(self, request: Request) -> int:
+        return limit_of(request)
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        try:
+            return super().decode_cursor(request)
+        except NotFound as error:
+            raise ValidationError({"cursor": ["Not a cursor of this list."]}) from error

@@ -1,0 +1,135 @@
+"""Users: profile, photos, who follows whom; and follow, mute, block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from .. import graph
+from ..exceptions import Blocked
+from ..homefeed import reader, rows
+from ..models import Block, Follow, Mute, Photo
+from .pagination import NewestFirst
+from .serializers import AuthorSerializer, EntrySerializer, ProfileSerializer, entry_data
+from .throttles import ChangeThrottle
+from .views import View
+
+
+def user_or_404(user_id: str) -> Any:
+    """The user with this id, whatever type the site's ids have."""
+    return get_object_or_404(get_user_model()._default_manager.all(), pk=user_id)
+
+
+def not_blocking(photos: QuerySet[Photo], user: Any) -> QuerySet[Photo]:
+    """Without those whose authors block `user`; staff see all."""
+    if user.is_staff:
+        return photos
+    return photos.exclude(Exists(Block.objects.filter(blocker=OuterRef("user"), blocked=user)))
+
+
+class ProfileView(View):
+    """The public part of a user, and how the caller stands to him."""
+
+    @extend_schema(responses=ProfileSerializer)
+    def get(self, request: Request, user_id: str) -> Response:
+        user, me = user_or_404(user_id), request.user.pk
+        return Response(
+            {
+                **rows.of_author(user)._asdict(),
+                "following": Follow.objects.filter(follower=me, followee=user).exists(),
+                "muted": Mute.objects.filter(muter=me, muted=user).exists(),
+                "blocked": Block.objects.filter(blocker=me, blocked=user).exists(),
+            }
+        )
+
+
+class PhotosView(View):
+    """A user's photos, newest first."""
+
+    @extend_schema(responses=EntrySerializer(many=True))
+    def get(self, request: Request, user_id: str) -> Response:
+        photos = not_blocking(Photo.objects.filter(user=user_or_404(user_id)), request.user)
+        pages = NewestFirst()
+        entries = reader.entries_of(request.user.pk, pages.paginate_queryset(photos, request) or [])
+        return pages.get_paginated_response([entry_data(entry, request) for entry in entries])
+
+
+class _FollowsView(View):
+    """The users at one end of the `Follow` rows that have a user at the other."""
+
+    whose: ClassVar[str]
+    others: ClassVar[str]
+
+    @extend_schema(responses=AuthorSerializer(many=True))
+    def get(self, request: Request, user_id: str) -> Response:
+        follows = Follow.objects.filter(**{self.whose: user_or_404(user_id)}).select_related(self.others)
+        pages = NewestFirst()
+        page = pages.paginate_queryset(follows, request) or []
+        users = [rows.of_author(getattr(row, self.others)) for row in page]
+        return pages.get_paginated_response([user._asdict() for user in users])
+
+
+class FollowersView(_FollowsView):
+    """Who follows a user, latest first."""
+
+    whose, others = "followee", "follower"
+
+
+class FollowingView(_FollowsView):
+    """Whom a user follows, latest first."""
+
+    whose, others = "follower", "followee"
+
+
+class _RelationView(View):
+    """The caller's relation to a user; making and ending it may be repeated."""
+
+    throttle_classes = (ChangeThrottle,)
+    make: ClassVar[Callable[[Any, Any], bool]]
+    end: ClassVar[Callable[[Any, Any], bool]]
+
+    @extend_schema(request=None, responses={204: None})
+    def put(self, request: Request, user_id: str) -> Response:
+        try:
+            type(self).make(request.user, user_or_404(user_id))
+        except Blocked as error:
+            raise PermissionDenied(str(error)) from error
+        except ValueError as error:
+            raise ValidationError({"user_id": [str(error)]}) from error
+        except IntegrityError as error:  # the user was deleted in this moment
+            raise Http404 from error
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, user_id: str) -> Response:
+        type(self).end(request.user, user_or_404(user_id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class FollowView(_RelationView):
+    """See the user's photos in one's feed."""
+
+    make, end = graph.follow, graph.unfollow
+
+
+class MuteView(_RelationView):
+    """Go on following without seeing his photos."""
+
+    make, end = graph.mute, graph.unmute
+
+
+class BlockView(_RelationView):
+    """End following both ways and keep it so."""
+
+    make, end = graph.block, graph.unblock

@@ -1,0 +1,60 @@
+"""One photo: look, delete, like."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from .. import likes
+from ..homefeed import reader
+from ..models import Photo
+from .people import not_blocking
+from .permissions import IsAuthorOrStaffToChange
+from .serializers import EntrySerializer, entry_data
+from .throttles import ChangeThrottle
+from .views import View
+
+
+class PhotoView(View):
+    """A photo, for everybody whom its author does not block."""
+
+    permission_classes = (IsAuthorOrStaffToChange,)
+    throttle_classes = (ChangeThrottle,)
+
+    @extend_schema(responses=EntrySerializer)
+    def get(self, request: Request, photo_id: int) -> Response:
+        photo = _photo(request, photo_id)
+        [entry] = reader.entries_of(request.user.pk, [photo])
+        return Response(entry_data(entry, request))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, photo_id: int) -> Response:
+        photo = _photo(request, photo_id)
+        self.check_object_permissions(request, photo)
+        with transaction.atomic():
+            photo.delete()
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class LikeView(View):
+    """The caller's like; giving and taking it may be repeated."""
+
+    throttle_classes = (ChangeThrottle,)
+
+    @extend_schema(request=None, responses={204: None})
+    def put(self, request: Request, photo_id: int) -> Response:
+        likes.like(request.user, _photo(request, photo_id).pk)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, photo_id: int) -> Response:
+        likes.unlike(request.user, _photo(request, photo_id).pk)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _photo(request: Request, photo_id: int) -> Photo:
+    return get_object_or_404(not_blocking(Photo.objects.all(), request.user), id=photo_id)

@@ -1,0 +1,45 @@
+-- swap_build: put the home feed that was built from SQL in its place.
+--
+-- KEYS  1 homefeed-build  2 token  3 homefeed  4 floor, all :{user}
+-- ARGV  1 token  2 "1" if there was a list when the build began  3 floor of what was read
+--       4 MAX_LENGTH  5 ids above it before a trim  6 seconds until an unread feed expires, or ""
+--       7... photo ids, newest first
+-- Returns 1 if it was swapped in, 0 if a change came in between: the next reader builds again
+--
+-- The result is the union with what is in the list now: a photo may have been committed after SQL
+-- was read, with a lower id. Too much does no harm, the reader asks the truth. Atomic, so that no
+-- push falls between reading the list and replacing it. O(N log N) of some 1,600 ids: about 1 ms.
+redis.call('DEL', KEYS[1])
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local present = redis.call('LRANGE', KEYS[3], 0, -1)
+if ARGV[2] == '1' and #present == 0 then return 0 end
+redis.call('DEL', KEYS[2])
+
+local floor, keep, ids, seen = tonumber(ARGV[3]), tonumber(ARGV[4]), {}, {}
+local function add(id)
+  id = tonumber(id)
+  if id and not seen[id] then
+    seen[id] = true
+    ids[#ids + 1] = id
+  end
+end
+for i = 7, #ARGV do add(ARGV[i]) end
+for _, id in ipairs(present) do add(id) end
+if #ids == 0 then return 0 end
+table.sort(ids, function(a, b) return a > b end)
+if #ids > keep + tonumber(ARGV[5]) then
+  floor = math.max(floor, ids[keep + 1] + 1)
+  for i = #ids, keep + 1, -1 do ids[i] = nil end
+end
+redis.call('DEL', KEYS[3])
+for from = 1, #ids, 1000 do
+  local some = {}
+  for i = from, math.min(from + 999, #ids) do some[#some + 1] = string.format('%.0f', ids[i]) end
+  redis.call('RPUSH', KEYS[3], unpack(some))
+end
+redis.call('SET', KEYS[4], string.format('%.0f', floor))
+if ARGV[6] ~= '' then
+  redis.call('EXPIRE', KEYS[3], ARGV[6])
+  redis.call('EXPIRE', KEYS[4], ARGV[6])
+end
+return 1

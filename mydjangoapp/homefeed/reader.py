@@ -1,0 +1,268 @@
+"""Reading a home feed: the list in Redis down to its floor, SQL below it, one stream over both.
+
+The list is only a hint at what may be shown: what the truth no longer has (deleted, no longer
+followed, muted, blocked) is dropped, and the page filled up from what comes after. Where there is no
+list, or nobody knows from where on it is complete (no floor), SQL answers, and the list is built once.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from more_itertools import peekable
+
+from ..conf import conf
+from ..exceptions import FeedError
+from ..models import Photo
+from . import cached, keys, rebuild, rows, truth
+from .connection import client, edge
+
+logger = logging.getLogger(__name__)
+
+AT_LEAST, AT_MOST = 10, 200  # photos looked at in one go, beyond the page's own number
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photo as one user sees it. `more`: how many by the same author directly follow, left out."""
+
+    photo: rows.PhotoRow
+    author: rows.AuthorRow
+    liked: bool
+    more: int = 0
+    last: int = 0
+    """Lowest photo id that this entry stands for."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Entries, newest first. `older`: ask for what is below this id, None at the end of the feed;
+    `newer`: ask for what is above this id."""
+
+    entries: list[Entry]
+    older: int | None
+    newer: int
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """The user's keys at one moment. `floor` None: the list says nothing."""
+
+    ids: list[int]
+    floor: int | None
+    relations: str | None
+    likes: str | None
+    pulled: bool
+
+
+_NOTHING_KNOWN = _Snapshot([], None, None, None, pulled=False)
+
+
+def older(user: Any, *, limit: int, before: int | None = None) -> Page:
+    """A page from the top, or below the photo id `before`.
+
+    Warm: three round trips (the list, photos, what stands beside them), and no SQL unless
+    `PULL_ABOVE` is used. Where Redis is away SQL answers.
+    """
+    snapshot, build = _snapshot(user)
+    below = truth.EVERYTHING if before is None else before
+    stream = peekable(_collapsed(_Feed(user, snapshot, limit).down(below)))
+    entries = list(islice(stream, limit))
+    more = bool(entries) and bool(stream)
+    build()
+    newest = entries[0].photo.id if entries else (before or 1) - 1
+    return Page(entries, entries[-1].last if more else None, newest)
+
+
+def newer(user: Any, *, limit: int, after: int) -> Page:
+    """The photos next above the id `after`, at most `limit`: asked again with the page's `newer` until
+    it is empty, it leaves no gap."""
+    snapshot, build = _snapshot(user)
+    entries = list(islice(_Feed(user, snapshot, limit).up(after), limit))[::-1]
+    build()
+    if not entries:
+        return Page([], None, after)
+    entries = list(_collapsed(iter(entries)))
+    return Page(entries, entries[-1].last, entries[0].photo.id)
+
+
+def entries_of(user: Any, photos: Iterable[Photo]) -> list[Entry]:
+    """These photos, read already, as `user` gets them; whether he may see them is not asked.
+    One query for his likes, authors from the cache."""
+    found = list(rows.of_photos(photos))
+    likes = cached.Kind("liked", partial(rows.liked, user), kept=False)
+    people, liked = cached.fetch(
+        (rows.AUTHORS, {photo.user_id for photo in found}), (likes, [photo.id for photo in found])
+    )
+    return [
+        Entry(photo, people[photo.user_id], liked[photo.id], last=photo.id)
+        for photo in found
+        if photo.user_id in people
+    ]
+
+
+def _snapshot(user: Any) -> tuple[_Snapshot, Callable[[], None]]:
+    """What Redis has, and what to do about it when the page is done."""
+    try:
+        snapshot = _read(user)
+    except FeedError as error:
+        logger.warning("the feed of user %s from SQL only: %s", user, error)
+        return _NOTHING_KNOWN, lambda: None
+    return snapshot, (partial(_build, user) if snapshot.floor is None else lambda: None)
+
+
+def _build(user: Any) -> None:
+    try:
+        rebuild.build(user)
+    except FeedError as error:
+        logger.warning("the feed of user %s was not built: %s", user, error)
+
+
+def _read(user: Any) -> _Snapshot:
+    with edge():
+        # One moment, hence MULTI: a list from before a rebuild with the floor from after it has holes.
+        pipeline = client().pipeline(transaction=True)
+        pipeline.lrange(keys.homefeed(user), 0, -1)
+        for name in (keys.floor(user), keys.relations(user), keys.likes(user), keys.pulled()):
+            pipeline.get(name)
+        if conf.INACTIVE_AFTER is not None:
+            pipeline.expire(keys.homefeed(user), conf.INACTIVE_AFTER)
+            pipeline.expire(keys.floor(user), conf.INACTIVE_AFTER)
+        listed, floor, relations, likes, pulled = pipeline.execute(raise_on_error=False)[:5]
+        if relations is None or likes is None:
+            relations, likes = _stand_for(user)
+    ids = {int(id_) for id_ in listed if id_.isdigit()} if isinstance(listed, list) else set()
+    known = bool(ids) and isinstance(floor, bytes) and floor.isdigit()
+    return _Snapshot(
+        ids=sorted(ids, reverse=True),
+        floor=int(floor) if known else None,
+        relations=_text(relations),
+        likes=_text(likes),
+        pulled=pulled is not None or conf.PULL_ABOVE is not None,
+    )
+
+
+def _stand_for(user: Any) -> tuple[bytes, bytes]:
+    """New names for what the user's relations and likes are now."""
+    pipeline = client().pipeline(transaction=True)
+    for name in (keys.relations(user), keys.likes(user)):
+        pipeline.set(name, secrets.token_hex(8), nx=True, ex=conf.CACHE_SECONDS * 24)
+    for name in (keys.relations(user), keys.likes(user)):
+        pipeline.get(name)
+    return tuple(pipeline.execute()[2:])
+
+
+def _text(value: Any) -> str | None:
+    return value.decode() if isinstance(value, bytes) else None
+
+
+class _Feed:
+    """One user's feed at one moment, as a stream of entries in either direction."""
+
+    def __init__(self, user: Any, snapshot: _Snapshot, limit: int) -> None:
+        self._user = user
+        self._at = snapshot
+        self._first = limit + 1 + max(AT_LEAST, limit // 4)
+        self._sees = cached.Kind(
+            f"sees-{user}-{snapshot.relations}",
+            partial(truth.seen_up_to, user),
+            kept=snapshot.relations is not None,
+        )
+        self._likes = cached.Kind(
+            f"liked-{user}-{snapshot.likes}", partial(rows.liked, user), kept=snapshot.likes is not None
+        )
+
+    def down(self, below: int) -> Iterator[Entry]:
+        """Everything under the id `below`, newest first."""
+        floor = self._at.floor
+        if floor is not None:
+            floor, ids = self._listed(below, floor)
+            for some in self._chunks(ids):
+                yield from self._known(some)
+            if floor == 0:
+                return
+            below = min(below, floor)
+        size = self._first
+        while photos := list(truth.visible_to(self._user).filter(id__lt=below)[:size]):
+            yield from self._beside(rows.of_photos(photos))
+            if len(photos) < size:
+                return
+            below, size = photos[-1].pk, AT_MOST
+
+    def up(self, above: int) -> Iterator[Entry]:
+        """Everything over the id `above`, oldest first."""
+        if self._at.floor is not None and above >= self._at.floor - 1 and not self._at.pulled:
+            for some in self._chunks([id_ for id_ in reversed(self._at.ids) if id_ > above]):
+                yield from self._known(some)
+            return
+        size = self._first
+        while photos := list(truth.visible_to(self._user).filter(id__gt=above).order_by("id")[:size]):
+            yield from self._beside(rows.of_photos(photos))
+            above, size = photos[-1].pk, AT_MOST
+
+    def _listed(self, below: int, floor: int) -> tuple[int, list[int]]:
+        """The ids to look at, and down to where they are all there are."""
+        ids = {id_ for id_ in self._at.ids if floor <= id_ < below}
+        if self._at.pulled and floor < below:
+            pulled = truth.carried_to(self._user).filter(pulled=True, id__lt=below, id__gte=floor)
+            found = list(pulled.values_list("id", flat=True)[: self._first])
+            if len(found) == self._first:
+                floor = found[-1]
+                ids = {id_ for id_ in ids if id_ >= floor}
+            ids.update(found)
+        return floor, sorted(ids, reverse=True)
+
+    def _chunks(self, ids: list[int]) -> Iterator[list[int]]:
+        start, size = 0, self._first
+        while start < len(ids):
+            yield ids[start : start + size]
+            start, size = start + size, min(2 * size, AT_MOST)
+
+    def _known(self, ids: list[int]) -> Iterator[Entry]:
+        """Of these ids what the truth has and the user may see, in the same order."""
+        [photos] = cached.fetch((rows.PHOTOS, ids))
+        return self._beside(photos[id_] for id_ in ids if id_ in photos)
+
+    def _beside(self, photos: Iterable[rows.PhotoRow]) -> Iterator[Entry]:
+        photos = list(photos)
+        authors = {photo.user_id for photo in photos}
+        seen, people, liked = cached.fetch(
+            (self._sees, authors - {self._user}),
+            (rows.AUTHORS, authors),
+            (self._likes, [p.id for p in photos]),
+        )
+        seen[self._user] = truth.EVERYTHING
+        for photo in photos:
+            if photo.id <= seen.get(photo.user_id, truth.NOTHING) and photo.user_id in people:
+                yield Entry(photo, people[photo.user_id], liked[photo.id], last=photo.id)
+
+
+def _collapsed(entries: Iterator[Entry]) -> Iterator[Entry]:
+    """One entry for a run of more than `COLLAPSE_AUTHOR_AFTER` photos by one author."""
+    most = conf.COLLAPSE_AUTHOR_AFTER
+    if most is None:
+        yield from entries
+        return
+    stream = peekable(entries)
+    while stream:
+        author = stream.peek().photo.user_id
+        run = [next(stream)]
+        count, last = 1, run[0]
+        while count < LONGEST_RUN and stream and stream.peek().photo.user_id == author:
+            last = next(stream)
+            count += 1
+            if count <= most:
+                run.append(last)
+        if count > most:
+            yield replace(run[0], more=count - 1, last=last.last)
+        else:
+            yield from run
+
+
+LONGEST_RUN = 1_000  # then a new entry begins, so that one author cannot make a page endless

@@ -1,0 +1,65 @@
+"""What a home feed has to show, as SQL says it: photos of those one follows and one's own, newest id
+first, minus those of authors one has muted, or who block one or are blocked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Value
+
+from ..conf import conf
+from ..models import Block, Follow, Mute, PastFollow, Photo
+
+
+def visible_to(user: Any) -> QuerySet[Photo]:
+    """The feed itself, newest first."""
+    out_of_sight = (
+        Q(user_id__in=Mute.objects.filter(muter=user).values("muted"))
+        | Q(user_id__in=Block.objects.filter(blocker=user).values("blocked"))
+        | Q(user_id__in=Block.objects.filter(blocked=user).values("blocker"))
+    )
+    return carried_to(user).exclude(out_of_sight & ~Q(user_id=user))
+
+
+def carried_to(user: Any) -> QuerySet[Photo]:
+    """What belongs into the list in Redis: the feed and, since a mute may end, the muted too."""
+    followees = Follow.objects.filter(follower=user).values("followee")
+    oneself = get_user_model()._default_manager.filter(pk=user).values("pk")
+    # IN over a union and not OR: the planner can then go by author.
+    theirs = Q(user_id__in=followees.union(oneself, all=True))
+    if conf.ON_UNFOLLOW == "keep":
+        past = PastFollow.objects.filter(
+            follower=user, followee=OuterRef("user_id"), upto__gte=OuterRef("id")
+        )
+        theirs |= Q(Exists(past))
+    return Photo.objects.filter(theirs).order_by("-id")
+
+
+EVERYTHING = 2**63 - 1
+NOTHING = 0
+
+
+def seen_up_to(user: Any, authors: Iterable[Any]) -> dict[Any, int]:
+    """For each author the highest photo id of his that `user` may see in the feed. One query."""
+    authors = list(authors)
+    everything, nothing = Value(EVERYTHING, BigIntegerField()), Value(NOTHING, BigIntegerField())
+    follows = Follow.objects.filter(follower=user, followee__in=authors)
+    mutes = Mute.objects.filter(muter=user, muted__in=authors)
+    blocks = Block.objects.filter(blocker=user, blocked__in=authors)
+    blocked_by = Block.objects.filter(blocked=user, blocker__in=authors)
+    rows = follows.values_list("followee_id", everything).union(
+        mutes.values_list("muted_id", nothing),
+        blocks.values_list("blocked_id", nothing),
+        blocked_by.values_list("blocker_id", nothing),
+        all=True,
+    )
+    if conf.ON_UNFOLLOW == "keep":
+        past = PastFollow.objects.filter(follower=user, followee__in=authors)
+        rows = rows.union(past.values_list("followee_id", "upto"), all=True)
+    found: dict[Any, list[int]] = {}
+    for author, upto in rows:
+        found.setdefault(author, []).append(upto)
+    seen = {a: NOTHING if NOTHING in (f := found.get(a, [NOTHING])) else max(f) for a in authors}
+    return {author: EVERYTHING if author == user else upto for author, upto in seen.items()}

@@ -1,0 +1,51 @@
+"""Who likes what: the like and the photo's count in one transaction."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+
+from .exceptions import FeedError
+from .homefeed import cached, relations, rows
+from .models import Like, Photo
+
+logger = logging.getLogger(__name__)
+
+
+def like(user: Any, photo: int) -> bool:
+    """Makes `user` like the photo; False if he did already. Raises `Photo.DoesNotExist`."""
+    user = getattr(user, "pk", user)
+    with transaction.atomic():
+        # The lock puts likes of one photo in a row and keeps a deletion out.
+        Photo.objects.select_for_update().only("id").get(id=photo)
+        _, made = Like.objects.get_or_create(user_id=user, photo_id=photo)
+        if made:
+            _count(user, photo, 1)
+    return made
+
+
+def unlike(user: Any, photo: int) -> bool:
+    """Ends it; False if `user` did not like the photo. Raises `Photo.DoesNotExist`."""
+    user = getattr(user, "pk", user)
+    with transaction.atomic():
+        Photo.objects.select_for_update().only("id").get(id=photo)
+        gone, _ = Like.objects.filter(user=user, photo=photo).delete()
+        if gone:
+            _count(user, photo, -1)
+    return bool(gone)
+
+
+def _count(user: Any, photo: int, by: int) -> None:
+    Photo.objects.filter(id=photo).update(like_count=F("like_count") + by)
+
+    def tell() -> None:
+        cached.changed(rows.PHOTOS.name, photo)
+        try:
+            relations.likes_changed(user)
+        except FeedError as error:
+            logger.warning("likes of user %s may be shown as they were for a while: %s", user, error)
+
+    transaction.on_commit(tell, robust=True)

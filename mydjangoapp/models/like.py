@@ -1,0 +1,23 @@
+"""Who likes which photo."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+
+class Like(models.Model):
+    """`user` likes `photo`. `Photo.like_count` is kept in the same transaction (`likes.py`)."""
+
+    id = models.BigAutoField(primary_key=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    photo = models.ForeignKey("mydjangoapp.Photo", on_delete=models.CASCADE, related_name="likes")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "photo"], name="like_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} likes photo {self.photo_id}"

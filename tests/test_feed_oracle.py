@@ -1,0 +1,196 @@
+"""Every user's feed, paged to its end, against one plain SQL query, after anything that can happen.
+
+Real Redis, a real worker, real HTTP views; photos are carried while the steps go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from rest_framework.test import APIClient
+
+from mydjangoapp import graph, likes, uploads
+from mydjangoapp.homefeed import connection, keys
+from mydjangoapp.models import Block, FanOut, Follow, Mute, PastFollow, Photo
+from proj.servers import Server, wait_until
+
+ORACLE = """
+SELECT id FROM mydjangoapp_photo AS photo WHERE user_id = %(me)s OR (
+  (EXISTS (SELECT 1 FROM mydjangoapp_follow WHERE follower_id = %(me)s AND followee_id = photo.user_id)
+   OR (%(keep)s AND EXISTS (SELECT 1 FROM mydjangoapp_pastfollow
+                            WHERE follower_id = %(me)s AND followee_id = photo.user_id AND upto >= photo.id)))
+  AND NOT EXISTS (SELECT 1 FROM mydjangoapp_mute WHERE muter_id = %(me)s AND muted_id = photo.user_id)
+  AND NOT EXISTS (SELECT 1 FROM mydjangoapp_block WHERE blocker_id = %(me)s AND blocked_id = photo.user_id)
+  AND NOT EXISTS (SELECT 1 FROM mydjangoapp_block WHERE blocked_id = %(me)s AND blocker_id = photo.user_id)
+) ORDER BY id DESC
+"""
+PEOPLE = 4
+person = st.integers(0, PEOPLE - 1)
+
+
+def truth_of(user: Any, keep: bool = False) -> list[int]:
+    """The oracle: ids of the whole feed."""
+    with database.cursor() as cursor:
+        cursor.execute(ORACLE, {"me": user.pk, "keep": keep})
+        return [row[0] for row in cursor.fetchall()]
+
+
+def paged(client: APIClient, limit: int) -> list[int]:
+    """Ids of the whole feed as a client gets them, page by page."""
+    ids: list[int] = []
+    url = f"/feed/?limit={limit}"
+    while url:
+        answer = client.get(url)
+        assert answer.status_code == 200, answer.content
+        page = answer.json()
+        ids += [photo["id"] for photo in page["results"]]
+        assert len(page["results"]) == limit or page["next"] is None, "pages are full"
+        url = page["next"]
+    return ids
+
+
+def all_carried() -> None:
+    """Waits until no fan-out is open."""
+    waiting = FanOut.objects.filter(state__in=FanOut.OPEN)
+    wait_until(lambda: not waiting.exists(), seconds=60, what="all fan-outs end")
+    assert not FanOut.objects.filter(state="failed").exists()
+
+
+class Feeds(RuleBasedStateMachine):
+    """Four people do what people do, and Redis loses what it may lose."""
+
+    users: list[Any]
+    workers: Callable[..., Server]
+    mode: dict[str, str]
+    kills = 0
+    worker: Server
+
+    def __init__(self) -> None:
+        super().__init__()
+        for model in (Photo, Follow, Mute, Block, PastFollow, FanOut):
+            model.objects.all().delete()
+        connection.client().flushdb()
+        self.clients = []
+        for user in self.users:
+            self.clients.append(APIClient())
+            self.clients[-1].force_authenticate(user)
+
+    @rule(who=person, number=st.integers(1, 3))
+    def upload(self, who: int, number: int) -> None:
+        for _ in range(number):
+            uploads.publish(self.users[who], description="d", photo_url="https://example.com/p.jpg")
+
+    @rule(who=person, whom=person, verb=st.sampled_from(["follow", "follow", "follow", "unfollow"]))
+    def follow(self, who: int, whom: int, verb: str) -> None:
+        blocked = Block.objects.filter(blocker__in=(self.users[who], self.users[whom])).exists()
+        if who != whom and not (verb == "follow" and blocked):
+            getattr(graph, verb)(self.users[who], self.users[whom])
+
+    @rule(who=person, whom=person, verb=st.sampled_from(["mute", "unmute", "block", "unblock"]))
+    def hide(self, who: int, whom: int, verb: str) -> None:
+        if who != whom:
+            getattr(graph, verb)(self.users[who], self.users[whom])
+
+    @rule(which=st.integers(0, 30))
+    def delete(self, which: int) -> None:
+        photos = list(Photo.objects.order_by("id"))
+        if photos:
+            photos[which % len(photos)].delete()
+
+    @rule(who=person, which=st.integers(0, 30), verb=st.sampled_from(["like", "unlike"]))
+    def like(self, who: int, which: int, verb: str) -> None:
+        photos = list(Photo.objects.order_by("id"))
+        if photos:
+            getattr(likes, verb)(self.users[who], photos[which % len(photos)].pk)
+
+    @rule(who=person, limit=st.integers(1, 6))
+    def read(self, who: int, limit: int) -> None:
+        answer = self.clients[who].get(f"/feed/?limit={limit}")
+        seen = [photo["id"] for photo in answer.json()["results"]]
+        allowed = truth_of(self.users[who], keep=self.mode.get("ON_UNFOLLOW") == "keep")
+        assert seen == [photo for photo in allowed if photo in set(seen)], "in order, once, and none hidden"
+
+    @rule(who=person, make=st.sampled_from([keys.homefeed, keys.floor, keys.token, keys.followers]))
+    def evict(self, who: int, make: Callable[[Any], str]) -> None:
+        connection.client().delete(make(self.users[who].pk))
+
+    @rule()
+    def lose_redis(self) -> None:
+        connection.client().flushdb()
+
+    @precondition(lambda self: type(self).kills < 2)
+    @rule()
+    def kill_worker(self) -> None:
+        type(self).kills += 1
+        type(self).worker.kill()
+        type(self).worker = type(self).workers(**self.environ())
+
+    @classmethod
+    def environ(cls) -> dict[str, str]:
+        return {f"MYDJANGOAPP_{name}": value for name, value in cls.mode.items()}
+
+    @rule(limit=st.integers(1, 7))
+    def every_feed_is_the_truth(self, limit: int) -> None:
+        all_carried()
+        for user, client in zip(self.users, self.clients, strict=True):
+            truth = truth_of(user, keep=self.mode.get("ON_UNFOLLOW") == "keep")
+            assert paged(client, limit) == truth
+            for photo in client.get("/feed/").json()["results"]:
+                counted = Photo.objects.get(id=photo["id"])
+                assert photo["like_count"] == counted.likes.count()
+                assert photo["liked"] == counted.likes.filter(user=user).exists()
+
+    def teardown(self) -> None:
+        self.every_feed_is_the_truth(2)
+        self.every_feed_is_the_truth(3)
+
+
+SMALL = {"BATCH_SIZE": "2", "SLICE_SIZE": "1"}
+MODES = {
+    "long lists": {},
+    "lists at the cap": {"MAX_LENGTH": "4"},
+    "everybody pulled": {"MAX_LENGTH": "4", "PULL_ABOVE": "0"},
+    "some pulled": {"MAX_LENGTH": "4", "PULL_ABOVE": "1"},
+    "only to the active": {"MAX_LENGTH": "4", "INACTIVE_AFTER": "1000"},
+    "pulled, only to the active, kept": {
+        "MAX_LENGTH": "3",
+        "PULL_ABOVE": "1",
+        "INACTIVE_AFTER": "1000",
+        "ON_UNFOLLOW": "keep",
+    },
+}
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_every_feed_is_the_truth(
+    mode: dict[str, str],
+    settings: Any,
+    redis: Any,
+    make_users: Callable[[int], list[Any]],
+    workers: Callable[..., Server],
+) -> None:
+    from mydjangoapp.conf import from_environ
+
+    class InThisMode(Feeds):
+        pass
+
+    InThisMode.mode = {**SMALL, **mode}
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, **from_environ(InThisMode.environ())}
+    InThisMode.users = make_users(PEOPLE)
+    InThisMode.workers = staticmethod(workers)
+    InThisMode.worker = workers(**InThisMode.environ())
+    run_state_machine_as_test(InThisMode, settings=RUN)
+
+
+RUN = settings(
+    max_examples=12,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)

@@ -1,0 +1,145 @@
+"""Following, muting, blocking, profiles and lists of people over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from mydjangoapp import graph
+from mydjangoapp.exceptions import Blocked
+from mydjangoapp.homefeed import keys
+from mydjangoapp.models import Block, Follow, Mute, PastFollow
+from tests.test_feed_api import ids_of, logged_in, publish
+
+pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
+People = Callable[[int], list[Any]]
+
+
+@pytest.mark.parametrize(("verb", "model"), [("follow", Follow), ("mute", Mute), ("block", Block)])
+def test_a_relation_is_made_and_ended_any_number_of_times(
+    verb: str, model: Any, api: APIClient, author: Any, make_users: People
+) -> None:
+    [other] = make_users(1)
+    url, profile = f"/users/{other.pk}/{verb}/", f"/users/{other.pk}/"
+    word = {"follow": "following", "mute": "muted", "block": "blocked"}[verb]
+    for _ in range(2):
+        assert api.put(url).status_code == 204
+        assert model.objects.count() == 1
+        assert api.get(profile).json()[word] is True
+    for _ in range(2):
+        assert api.delete(url).status_code == 204
+        assert model.objects.count() == 0
+        assert api.get(profile).json()[word] is False
+
+
+@pytest.mark.parametrize("verb", ["follow", "mute", "block"])
+def test_what_cannot_be_is_refused(verb: str, api: APIClient, author: Any) -> None:
+    answer = api.put(f"/users/{author.pk}/{verb}/")
+    assert (answer.status_code, answer.json()) == (400, {"user_id": [f"Nobody can {verb} himself."]})
+    for user in ("999999", "nobody", "9" * 40, "%00"):
+        assert api.put(f"/users/{user}/{verb}/").status_code == 404
+    assert APIClient().put(f"/users/{author.pk}/{verb}/").status_code == 401
+
+
+def test_a_profile_shows_what_is_public_and_no_more(api: APIClient, make_users: People) -> None:
+    [other] = make_users(1)
+    assert api.get(f"/users/{other.pk}/").json() == {
+        "id": other.pk,
+        "username": other.username,
+        "name": "",
+        "following": False,
+        "muted": False,
+        "blocked": False,
+    }
+
+
+def test_lists_of_people_come_in_pages(api: APIClient, author: Any, make_users: People) -> None:
+    others = make_users(5)
+    for other in others:
+        graph.follow(other, author)
+    url = f"/users/{author.pk}/followers/?limit=2"
+    found: list[int] = []
+    while url:
+        page = api.get(url).json()
+        assert set(page) == {"results", "next", "previous"}
+        found += [user["id"] for user in page["results"]]
+        url = page["next"]
+    assert found == [other.pk for other in others[::-1]]
+    [followee] = api.get(f"/users/{others[0].pk}/following/").json()["results"]
+    assert followee["id"] == author.pk
+    assert api.get(f"/users/{author.pk}/followers/?cursor=abc").status_code == 400
+    assert api.get(f"/users/{author.pk}/followers/?limit=0").status_code == 400
+
+
+def test_a_follow_brings_older_photos_to_their_places_and_an_unfollow_takes_them_away(
+    make_users: People,
+) -> None:
+    me, one, other = make_users(3)
+    graph.follow(me, one)
+    photos = [publish(author)[0] for author in (one, other, one, other)]
+    client = logged_in(me)
+    assert ids_of(client.get("/feed/")) == [photos[2], photos[0]]
+    client.put(f"/users/{other.pk}/follow/")
+    assert ids_of(client.get("/feed/")) == photos[::-1]
+    client.delete(f"/users/{one.pk}/follow/")
+    assert ids_of(client.get("/feed/")) == [photos[3], photos[1]]
+
+
+def test_a_site_may_keep_what_was_there_before_an_unfollow(make_users: People, settings: Any) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "ON_UNFOLLOW": "keep"}
+    me, other = make_users(2)
+    client = logged_in(me)
+    graph.follow(me, other)
+    before = publish(other, 2)
+    client.get("/feed/")
+    graph.unfollow(me, other)
+    between = publish(other, 2)
+    assert ids_of(client.get("/feed/")) == before[::-1]
+    graph.follow(me, other)
+    assert ids_of(client.get("/feed/")) == [*between[::-1], *before[::-1]]
+    graph.block(me, other)
+    graph.unblock(me, other)
+    assert ids_of(client.get("/feed/")) == []
+    assert not PastFollow.objects.exists()
+
+
+def test_a_mute_hides_and_an_unmute_shows_at_once(make_users: People) -> None:
+    me, other = make_users(2)
+    graph.follow(me, other)
+    photos = publish(other, 3)
+    client = logged_in(me)
+    assert ids_of(client.get("/feed/")) == photos[::-1]
+    client.put(f"/users/{other.pk}/mute/")
+    assert ids_of(client.get("/feed/")) == []
+    client.delete(f"/users/{other.pk}/mute/")
+    assert ids_of(client.get("/feed/")) == photos[::-1]
+
+
+def test_a_block_ends_following_both_ways_and_keeps_it_so(make_users: People, redis: Any) -> None:
+    me, other = make_users(2)
+    graph.follow(me, other)
+    graph.follow(other, me)
+    [theirs], [mine] = publish(other), publish(me)
+    assert logged_in(me).put(f"/users/{other.pk}/block/").status_code == 204
+    assert not Follow.objects.exists()
+    assert redis.hlen(keys.marks(me.pk)) == redis.hlen(keys.marks(other.pk)) == 1, "gone in the lists too"
+    assert ids_of(logged_in(me).get("/feed/")) == [mine]
+    assert ids_of(logged_in(other).get("/feed/")) == [theirs]
+    for one, another in ((me, other), (other, me)):
+        assert logged_in(one).put(f"/users/{another.pk}/follow/").status_code == 403
+        with pytest.raises(Blocked):
+            graph.follow(one, another)
+    assert logged_in(other).get(f"/photos/{mine}/").status_code == 404
+    assert ids_of(logged_in(other).get(f"/users/{me.pk}/photos/")) == []
+    assert logged_in(me).get(f"/photos/{theirs}/").status_code == 200
+
+
+def test_changes_are_limited_and_reading_is_not(api: APIClient, make_users: People, settings: Any) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "CHANGE_RATE": "2/min"}
+    [other] = make_users(1)
+    answers = [api.put(f"/users/{other.pk}/follow/").status_code for _ in range(3)]
+    assert answers == [204, 204, 429]
+    assert api.get(f"/users/{other.pk}/").status_code == 200
