@@ -1,0 +1,179 @@
+"""Comparing what is in Redis with the truth, and mending it. Safe while the site runs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from more_itertools import batched
+
+from ..conf import conf
+from ..models import FanOut, Follow
+from . import followers, keys, rebuild, truth
+from .connection import client, edge
+from .delivery import trim_slack
+
+SHOWN = 5  # ids named of each kind
+AT_ONCE = 1_000
+LOOKS = 3  # what changes between reading SQL and Redis looks like damage once, but not three times
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is wrong with one key: `key`, a sentence, and some of the ids it is about."""
+
+    key: str
+    problem: str
+    ids: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        named = f": {', '.join(self.ids)}" if self.ids else ""
+        return f"{self.key} {self.problem}{named}"
+
+
+def feed(user: Any) -> list[Difference]:
+    """What differs between a user's list, from its floor upwards, and SQL.
+
+    A list that is missing or has no floor promises nothing: it is built at the next read. Photos whose
+    fan-out has not ended, or failed, or that are merged at read (`PULL_ABOVE`) need not be in it.
+    """
+    return _again(lambda: list(_feed(user)))
+
+
+def _again(look: Any) -> list[Difference]:
+    found: list[Difference] = look()
+    for _ in range(LOOKS - 1):
+        if not found:
+            break
+        found = look()
+    return found
+
+
+def _feed(user: Any) -> Iterator[Difference]:
+    key = keys.homefeed(user)
+    ended = FanOut.objects.filter(state=FanOut.State.DONE)
+    pushed = truth.carried_to(user).filter(pulled=False, fanout__in=ended)
+    most = conf.MAX_LENGTH + trim_slack() + 1
+    expected = list(pushed.values_list("id", flat=True)[:most])
+    with edge():
+        pipeline = client().pipeline(transaction=True)
+        pipeline.lrange(key, 0, -1)
+        pipeline.get(keys.floor(user))
+        listed, floor = pipeline.execute(raise_on_error=False)
+    if not isinstance(listed, list):
+        yield Difference(key, "is not a list")
+        return
+    if not listed:
+        return
+    found = {int(id_) for id_ in listed if id_.isdigit()}
+    if garbage := [repr(id_) for id_ in listed if not id_.isdigit()]:
+        yield Difference(key, "has what is no photo id", tuple(garbage[:SHOWN]))
+    if len(listed) - len(garbage) > len(found):
+        yield Difference(key, "has a photo twice")
+    known = set(truth.carried_to(user).filter(id__in=found).values_list("id", flat=True))
+    if foreign := sorted(found - known, reverse=True):
+        yield Difference(key, "has photos that do not belong there", _some(foreign))
+    if floor is None:
+        return
+    if not isinstance(floor, bytes) or not floor.isdigit():
+        yield Difference(keys.floor(user), f"is not a photo id but {floor!r}")
+    elif missing := [id_ for id_ in expected if id_ >= int(floor) and id_ not in found]:
+        yield Difference(key, f"lacks photos from its floor, {int(floor)}, upwards", _some(missing))
+
+
+def mend_feed(user: Any) -> bool:
+    """Takes out what does not belong into the list and builds it anew with its floor. False if there
+    is none, or if changes got in the way each time: the next reader builds it then."""
+    key = keys.homefeed(user)
+    with edge():
+        listed: Any = client().lrange(key, 0, -1) if client().type(key) == b"list" else []
+        if not listed:
+            client().delete(key, keys.floor(user), keys.token(user))
+            return False
+    ids = {int(id_) for id_ in listed if id_.isdigit()}
+    known = set(truth.carried_to(user).filter(id__in=ids).values_list("id", flat=True))
+    with edge():
+        pipeline = client().pipeline(transaction=False)
+        for id_ in set(listed):
+            if not id_.isdigit() or int(id_) not in known:
+                pipeline.lrem(key, 0, id_)
+        pipeline.delete(keys.floor(user), keys.token(user))
+        pipeline.execute()
+    return any(rebuild.build(user, again=True) for _ in range(ATTEMPTS))
+
+
+def follower_list(author: Any) -> list[Difference]:
+    """What differs between an author's follower list, less those marked as gone, and SQL.
+
+    A list that is missing is right: it is made from SQL when it is needed. Redis holds a copy of the
+    list meanwhile; Python 1,000 ids at a time.
+    """
+    return _again(lambda: list(_follower_list(author)))
+
+
+def _follower_list(author: Any) -> Iterator[Difference]:
+    key = keys.followers(author)
+    if not followers.exist(author):
+        return
+    seen = f"{keys.followers_seen(author)}:{secrets.token_hex(4)}"
+    try:
+        doubled = _copy_living(author, seen)
+        missing: list[str] = []
+        rows = Follow.objects.filter(followee=author).order_by("id").values_list("follower_id", flat=True)
+        for some in batched(rows.iterator(chunk_size=AT_ONCE), AT_ONCE):
+            names = [str(user) for user in some]
+            with edge():
+                found: Any = client().smismember(seen, names)
+                client().srem(seen, *names)
+            missing += [name for name, there in zip(names, found, strict=True) if not there][:SHOWN]
+        with edge():
+            foreign: Any = client().srandmember(seen, SHOWN)
+    finally:
+        with edge():
+            client().unlink(seen)
+    if doubled:
+        yield Difference(key, "has followers twice", _some(doubled))
+    if missing:
+        yield Difference(key, "lacks followers", _some(missing))
+    if foreign:
+        yield Difference(key, "has users who do not follow", _some([name.decode() for name in foreign]))
+
+
+def _copy_living(author: Any, seen: str) -> list[str]:
+    """Copies the entries that count into the set `seen`; returns some that are there twice."""
+    doubled: list[str] = []
+    start = 0
+    while True:
+        with edge():
+            names: Any = client().lrange(keys.followers(author), start, start + AT_ONCE - 1)
+            if not names:
+                return doubled
+            marks: Any = client().hmget(keys.marks(author), names)
+            pipeline = client().pipeline(transaction=False)
+            living = [
+                name
+                for index, (name, mark) in enumerate(zip(names, marks, strict=True), start=start)
+                if mark is None or index >= int(mark.split(b":")[0])
+            ]
+            for name in living:
+                pipeline.sadd(seen, name)
+            pipeline.expire(seen, 3_600)
+            added = pipeline.execute()[: len(living)]
+        doubled += [name.decode() for name, new in zip(living, added, strict=True) if not new][:SHOWN]
+        start += AT_ONCE
+
+
+def mend_follower_list(author: Any) -> bool:
+    """Makes the list anew from SQL. False if it was left alone: a fan-out is under way, or SQL knows
+    no follower at all, and the list was filled by hand.
+
+    Raises `FollowersBeingRebuilt`.
+    """
+    return Follow.objects.filter(followee=author).exists() and followers.rebuild(author) > 0
+
+
+def _some(ids: list[Any]) -> tuple[str, ...]:
+    return tuple(str(id_) for id_ in ids[:SHOWN])

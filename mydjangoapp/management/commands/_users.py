@@ -1,0 +1,36 @@
+"""Going through the site's users, with a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+from rich.console import Console
+from rich.progress import track
+
+
+def users_to_go_through(only: str | None, sample: int | None = None) -> tuple[Iterable[Any], int]:
+    """Ids of one user, of so many at random, or of all; and how many. Raises `CommandError`."""
+    users = get_user_model()._default_manager.all()
+    if only is not None:
+        try:
+            found = list(users.filter(pk=only).values_list("pk", flat=True))
+        except (ValueError, TypeError, ValidationError):
+            found = []
+        if not found:
+            raise CommandError(f"--user: there is no user with the id {only}.")
+        return found, 1
+    if sample is not None:
+        if sample < 1:
+            raise CommandError("--sample: give a number above 0.")
+        drawn = list(users.order_by("?").values_list("pk", flat=True)[:sample])
+        return drawn, len(drawn)
+    return users.order_by("pk").values_list("pk", flat=True).iterator(chunk_size=1_000), users.count()
+
+
+def with_bar(console: Console, users: Iterable[Any], number: int, what: str) -> Iterator[Any]:
+    """The same users; a bar on the console shows how many are done."""
+    yield from track(users, description=what, total=number, console=console)

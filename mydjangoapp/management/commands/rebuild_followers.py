@@ -1,0 +1,48 @@
+"""`manage.py rebuild_followers [--user ID]`"""
+
+from __future__ import annotations
+
+from typing import IO, Any, cast
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+
+from mydjangoapp.exceptions import FeedError, FollowersBeingRebuilt
+from mydjangoapp.homefeed import verify
+from mydjangoapp.models import Follow
+
+from ._users import users_to_go_through, with_bar
+
+
+class Command(BaseCommand):
+    help = (
+        "Makes follower lists anew from SQL, while the site runs. Lists of authors with a fan-out under "
+        "way are left as they are, and so are lists of authors without a follower in SQL. "
+        "Exit status: 1 if a list that has followers was left."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--user", help="id of the only author to do it for")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        console = Console(file=cast(IO[str], self.stderr))
+        users, number = users_to_go_through(options["user"])
+        done = 0
+        left: list[str] = []
+        try:
+            for user in with_bar(console, users, number, "follower lists"):
+                try:
+                    rebuilt = verify.mend_follower_list(user)
+                except FollowersBeingRebuilt:
+                    rebuilt = False
+                done += rebuilt
+                if not rebuilt and Follow.objects.filter(followee=user).exists():
+                    left.append(str(user))
+        except FeedError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"{done:,} follower lists rebuilt")
+        if left:
+            raise CommandError(
+                f"{len(left):,} left as they are (a fan-out or another rebuild is under way): "
+                f"{', '.join(left[:10])}. Run it again later."
+            )

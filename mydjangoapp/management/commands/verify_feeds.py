@@ -1,0 +1,60 @@
+"""`manage.py verify_feeds [--user ID] [--sample N] [--repair]`"""
+
+from __future__ import annotations
+
+from typing import IO, Any, cast
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+
+from mydjangoapp.exceptions import FeedError
+from mydjangoapp.homefeed import verify
+from mydjangoapp.homefeed.verify import Difference
+
+from ._users import users_to_go_through, with_bar
+
+
+class Command(BaseCommand):
+    help = (
+        "Compares home feeds and follower lists with SQL, safely while the site runs. "
+        "Exit status: 0 if all is right, or was mended; 1 if anything differs."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--user", help="id of the only user to look at")
+        parser.add_argument("--sample", type=int, help="look at so many users, drawn at random")
+        parser.add_argument("--repair", action="store_true", help="mend what differs")
+
+    def handle(self, *args: Any, repair: bool, **options: Any) -> None:
+        console = Console(file=cast(IO[str], self.stderr), soft_wrap=True)
+        users, number = users_to_go_through(options["user"], options["sample"])
+        different = left = 0
+        try:
+            for user in with_bar(console, users, number, "verifying"):
+                found = self._look(user)
+                different += bool(found)
+                for difference in found:
+                    self.stdout.write(str(difference))
+                if found and repair:
+                    self._mend(user)
+                    found = self._look(user)
+                    for difference in found:
+                        self.stdout.write(f"still so: {difference}")
+                left += bool(found)
+        except FeedError as error:
+            raise CommandError(str(error)) from error
+        mended = f", {different - left:,} mended" if repair else ""
+        self.stdout.write(f"{number:,} users looked at, {different:,} with differences{mended}")
+        if left:
+            raise CommandError("Run it again with --repair." if not repair else "Not all could be mended.")
+
+    @staticmethod
+    def _look(user: Any) -> list[Difference]:
+        return verify.feed(user) + verify.follower_list(user)
+
+    @staticmethod
+    def _mend(user: Any) -> None:
+        if verify.feed(user):
+            verify.mend_feed(user)
+        if verify.follower_list(user):
+            verify.mend_follower_list(user)
