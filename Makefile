@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test lint bench wheel clean
+.PHONY: help demo test test-all installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -31,10 +31,24 @@ lint: $(VENV)/dev ## ruff, mypy
 test: lint ## lint, then every test that needs nothing installed; ARGS="-k name"
 	@$(BIN)/python -m pytest $(ARGS)
 
+INSTALLED := postgresql memcached
+
+installed:
+	@apt-get -qq update
+	@DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install --no-install-recommends $(INSTALLED)
+
+test-all: $(VENV)/dev ## the tests of truth and cache on PostgreSQL and memcached (installs Debian's where they are missing, as root)
+	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
+	@TEST_ON="installed servers" $(BIN)/python -m pytest tests/test_feed_oracle.py tests/test_feed_api.py \
+	  tests/test_people_api.py tests/test_photo_api.py tests/test_verify.py tests/test_upload_api.py \
+	  tests/test_fanouts.py tests/test_followers.py $(ARGS)
+
 bench: $(VENV)/dev ## the engine beside the naive way, on one Redis (installs Debian's if there is none)
 	@command -v redis-benchmark >/dev/null || \
 	  { apt-get -qq update && RUNLEVEL=1 apt-get -qq install --no-install-recommends redis-server; }
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
+	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
+	@$(BIN)/python -m benchmarks.reading
 
 wheel: $(VENV)/dev ## the app alone, as dist/*.whl
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .

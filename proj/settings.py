@@ -94,6 +94,9 @@ def _database() -> dict[str, Any]:
     else:
         database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
         database["CONN_HEALTH_CHECKS"] = True
+        # Named only by the tests: what has this name is dropped and made anew when they begin.
+        if name := env.str("TEST_DATABASE_NAME", default=""):
+            database["TEST"] = {"NAME": name}
     return database
 
 

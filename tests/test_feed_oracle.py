@@ -19,6 +19,7 @@ from mydjangoapp import graph, likes, uploads
 from mydjangoapp.homefeed import connection, keys
 from mydjangoapp.models import Block, FanOut, Follow, Mute, PastFollow, Photo
 from proj.servers import Server, wait_until
+from tests import servers
 
 ORACLE = """
 SELECT id FROM mydjangoapp_photo AS photo WHERE user_id = %(me)s OR (
@@ -189,7 +190,7 @@ def test_every_feed_is_the_truth(
 
 
 RUN = settings(
-    max_examples=12,
+    max_examples=6 if servers.ON is None else 20,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

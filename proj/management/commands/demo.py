@@ -114,7 +114,7 @@ class Command(BaseCommand):
             f"[bold]{standing['reached']:,} of {standing['total']:,} followers served in {took:.2f} s, "
             f"{standing['reached'] / took:,.0f} a second from the upload on[/bold]"
         )
-        _print_feed(console, author)
+        _print_feed(console, author, site)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -210,19 +210,22 @@ def _watch(console: Console, fanout: str, token: str) -> dict[str, Any]:
     return standing
 
 
-def _print_feed(console: Console, author: Any) -> None:
-    from mydjangoapp.homefeed import connection as feeds
-    from mydjangoapp.homefeed import keys
-    from mydjangoapp.models import Follow, Photo
+def _print_feed(console: Console, author: Any, site: str) -> None:
+    """What the first follower reads."""
+    from rest_framework.authtoken.models import Token
 
-    follower = (
-        Follow.objects.filter(followee=author).order_by("id").values_list("follower_id", flat=True).first()
+    from mydjangoapp.models import Follow
+
+    follow = Follow.objects.filter(followee=author).order_by("id").select_related("follower")[0]
+    token = Token.objects.get_or_create(user=follow.follower)[0].key
+    began = time.monotonic()
+    page = _call(f"{site}/feed/?limit=5", token=token)
+    took = (time.monotonic() - began) * 1000
+    console.print(
+        f"\nThe home feed of {follow.follower.get_username()}, GET /feed/?limit=5 in {took:.0f} ms:"
     )
-    listed: Any = feeds.client().lrange(keys.homefeed(follower), 0, 4)
-    photos = Photo.objects.in_bulk([int(photo) for photo in listed])
-    console.print(f"\nThe home feed of follower {follower} (redis-cli lrange {keys.homefeed(follower)} 0 4):")
-    for photo in listed:
-        if found := photos.get(int(photo)):
-            console.print(f"  {found.pk}  {found.created_at:%H:%M:%S}  {found.description}  {found.url}")
+    for photo in page["results"]:
+        at, name = f"{photo['created_at']:.19}", photo["author"]["username"]
+        console.print(f"  {photo['id']}  {at}  {name}: {photo['description']}  {photo['photo_url']}")
     connection.close()
     sys.stdout.flush()

@@ -1,0 +1,170 @@
+"""`GET /feed/` beside the best SQL join on PostgreSQL, and a constant page as the limit.
+
+One web server for all, one process with a few threads; requests by HTTP over kept connections, ways in
+turn, so that a slow spell of the machine meets them all. What counts are the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proj.installed_servers import PostgresServer
+from proj.servers import LOOPBACK, RedisServer, Server, free_port, in_use, site_environ
+
+AUTHORS = 20_000
+RESULTS = Path(__file__).parent / "results"
+FILL = """
+INSERT INTO auth_user (username, password, email, first_name, last_name, is_staff, is_active, is_superuser,
+                       date_joined)
+SELECT 'user-' || i, '!', '', '', '', false, true, false, now() FROM generate_series(1, %(users)s) AS i;
+INSERT INTO mydjangoapp_photo (user_id, description, photo_url, image, created_at, like_count, pulled)
+SELECT 1 + (i * 7919) %% %(authors)s, 'photo number ' || i, 'https://example.com/photos/' || i || '.jpg', '',
+       now(), 0, false FROM generate_series(1, %(photos)s) AS i;
+"""
+FOLLOW = """
+INSERT INTO mydjangoapp_follow (follower_id, followee_id, created_at)
+SELECT %(me)s, 1 + (i * 3) %% %(authors)s, now() FROM generate_series(1, %(number)s) AS i;
+"""
+
+
+@dataclass
+class Measured:
+    """One way's requests: a second, and their latencies in milliseconds."""
+
+    way: str
+    rates: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        return statistics.median(self.rates)
+
+    def percentile(self, percent: int) -> float:
+        return statistics.quantiles(self.latencies, n=100)[percent - 1]
+
+
+WAYS = {
+    "constant": ("constant page (limit)", "/constant/"),
+    "feed": ("GET /feed/", "/feed/?limit=20"),
+    "join": ("SQL join, lateral", "/join/"),
+    "backwards": ("SQL join, newest first", "/backwards/"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=int, default=2_000_000)
+    parser.add_argument("--followees", type=int, nargs="*", default=[10, 200, 1_000, 5_000])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each way in each round")
+    parser.add_argument("--no-write", action="store_true")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        postgres = stack.enter_context(PostgresServer.new())
+        redis = stack.enter_context(RedisServer.at(directory / "redis"))
+        environ = site_environ(redis, directory, DATABASE_URL=postgres.url(), LOG_LEVEL="ERROR")
+        os.environ.update(environ)
+        tokens = fill(options.photos, options.followees)
+        port = free_port()
+        command = [sys.executable, "-m", "gunicorn", "benchmarks.reading_wsgi", "--threads", "4"]
+        command += ["--bind", f"{LOOPBACK}:{port}", "--worker-class", "gthread", "--keep-alive", "60"]
+        web = stack.enter_context(Server(command, directory / "web.log", environ))
+        web.wait_for(lambda: in_use(port), seconds=60, what="the web server listens")
+        found = {number: measure(port, tokens[number], options) for number in options.followees}
+    text = table(found, options.photos)
+    print(text)
+    if not options.no_write:
+        (RESULTS / "reading.md").write_text(text)
+
+
+def fill(photos: int, followees: list[int]) -> dict[int, str]:
+    """Users, photos and follows by SQL; returns a reader's token for each number of followees."""
+    import django
+
+    django.setup()
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from django.db import connection
+    from rest_framework.authtoken.models import Token
+
+    call_command("migrate", verbosity=0)
+    tokens = {}
+    with connection.cursor() as cursor:
+        cursor.execute(FILL, {"users": AUTHORS, "authors": AUTHORS, "photos": photos})
+        for number in followees:
+            me = get_user_model().objects.create(username=f"reader-{number}")
+            cursor.execute(FOLLOW, {"me": me.pk, "authors": AUTHORS, "number": number})
+            tokens[number] = Token.objects.create(user=me).key
+        cursor.execute("VACUUM ANALYZE")
+    connection.close()
+    return tokens
+
+
+def measure(port: int, token: str, options: argparse.Namespace) -> dict[str, Measured]:
+    """All ways for one reader."""
+    found = {key: Measured(name) for key, (name, _) in WAYS.items()}
+    for _, path in WAYS.values():
+        load(port, token, path, 0.3)
+    for _ in range(options.rounds):
+        for key, (_, path) in WAYS.items():
+            latencies, rate = load(port, token, path, options.seconds)
+            found[key].latencies += latencies
+            found[key].rates.append(rate)
+    return found
+
+
+def load(port: int, token: str, path: str, seconds: float, connections: int = 4) -> tuple[list[float], float]:
+    """So many clients ask again and again; returns their latencies in ms, and requests a second."""
+    until = time.perf_counter() + seconds
+
+    def client(_: int) -> list[float]:
+        latencies = []
+        http_client = http.client.HTTPConnection(LOOPBACK, port)
+        while time.perf_counter() < until:
+            began = time.perf_counter()
+            http_client.request("GET", path, headers={"Authorization": f"Token {token}"})
+            answer = http_client.getresponse()
+            body = answer.read()
+            if answer.status != 200 or b'"results"' not in body:
+                raise RuntimeError(f"{path}: {answer.status} {body[:200]!r}")
+            latencies.append((time.perf_counter() - began) * 1000)
+        http_client.close()
+        return latencies
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(connections) as threads:
+        latencies = [one for some in threads.map(client, range(connections)) for one in some]
+    return latencies, len(latencies) / (time.perf_counter() - began)
+
+
+def table(found: dict[int, dict[str, Measured]], photos: int) -> str:
+    """The figures as Markdown."""
+    lines = [
+        f"A page of 20 photos of {photos:,}, PostgreSQL 15, one web process with four threads, four clients.",
+        "",
+        "| followees | way | requests/s | of the limit | p50, p99 (ms) |",
+        "|---:|---|---:|---:|---:|",
+    ]
+    for number, ways in found.items():
+        limit = ways["constant"].rate
+        lines += [
+            f"| {number:,} | {measured.way} | {measured.rate:,.0f} | 1/{limit / measured.rate:.1f} | "
+            f"{measured.percentile(50):.1f}, {measured.percentile(99):.1f} |"
+            for measured in ways.values()
+        ]
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()
