@@ -315,9 +315,8 @@ def test_round_trips_and_queries_of_a_page(pair: tuple[Any, Any], make_users: Pe
         reader.older(me.pk, limit=20)
         reader.older(me.pk, limit=20)
         assert cost() == (trips, 0)
-        cache.delete_many(
-            [keys.cached("photo", photo) for photo in Photo.objects.values_list("id", flat=True)]
-        )
+        photos = Photo.objects.values_list("id", flat=True)
+        cache.delete_many(keys.cached("photo", photos).values())
         assert cost()[1] == 1
         cache.clear()
         assert cost()[1] == 4

@@ -38,11 +38,22 @@ class Kind:
     stamped: bool = False
     kept: bool = True
 
-    def key(self, id_: Any) -> str:
-        return keys.cached(self.name, id_)
 
-    def stamp_key(self, id_: Any) -> str:
-        return keys.cached(f"{self.name}-stamp", id_)
+@dataclass(frozen=True)
+class _Wanted:
+    """A kind, and the keys of the entry and of the stamp for each id asked for."""
+
+    kind: Kind
+    entries: dict[Any, str]
+    stamps: dict[Any, str]
+
+    @classmethod
+    def of(cls, kind: Kind, ids: Iterable[Any]) -> _Wanted:
+        ids = dict.fromkeys(ids)
+        if not kind.kept:
+            return cls(kind, dict.fromkeys(ids, ""), {})
+        entries = keys.cached(kind.name, ids)
+        return cls(kind, entries, keys.cached(_stamp(kind.name), ids) if kind.stamped else {})
 
 
 def fetch(*asked: tuple[Kind, Iterable[Any]]) -> list[dict[Any, Any]]:
@@ -50,27 +61,26 @@ def fetch(*asked: tuple[Kind, Iterable[Any]]) -> list[dict[Any, Any]]:
 
     One `get_many` for all kinds together, a query for each kind that has misses, one `set_many`.
     """
-    wanted = [(kind, list(dict.fromkeys(ids))) for kind, ids in asked]
-    names = [kind.key(id_) for kind, ids in wanted if kind.kept for id_ in ids]
-    names += [kind.stamp_key(id_) for kind, ids in wanted if kind.kept and kind.stamped for id_ in ids]
+    wanted = [_Wanted.of(kind, ids) for kind, ids in asked]
+    names = [name for of in wanted if of.kind.kept for name in (*of.entries.values(), *of.stamps.values())]
     found = _get_many(names)
     results: list[dict[Any, Any]] = []
     new: dict[str, tuple[Any, Any]] = {}
-    for kind, ids in wanted:
+    for of in wanted:
         rows: dict[Any, Any] = {}
         missing = []
-        for id_ in ids:
-            entry = found.get(kind.key(id_))
-            if entry is None or entry[0] != found.get(kind.stamp_key(id_)):
+        for id_, name in of.entries.items():
+            entry = found.get(name)
+            if entry is None or entry[0] != found.get(of.stamps.get(id_, "")):
                 missing.append(id_)
             else:
                 rows[id_] = entry[1]
         if missing:
-            loaded = kind.load(missing)
+            loaded = of.kind.load(missing)
             for id_ in missing:
                 rows[id_] = loaded.get(id_)
-                if kind.kept:
-                    new[kind.key(id_)] = (found.get(kind.stamp_key(id_)), rows[id_])
+                if of.kind.kept:
+                    new[of.entries[id_]] = (found.get(of.stamps.get(id_, "")), rows[id_])
         results.append({id_: row for id_, row in rows.items() if row is not None})
     _set_many(new)
     return results
@@ -79,7 +89,11 @@ def fetch(*asked: tuple[Kind, Iterable[Any]]) -> list[dict[Any, Any]]:
 def changed(kind: str, *ids: Any) -> None:
     """Voids the entries of rows that have been changed or deleted. Call it when that is committed."""
     stamp = secrets.token_hex(8)
-    _set_many({keys.cached(f"{kind}-stamp", id_): stamp for id_ in ids}, times=STAMPS_LIVE_LONGER)
+    _set_many(dict.fromkeys(keys.cached(_stamp(kind), ids).values(), stamp), times=STAMPS_LIVE_LONGER)
+
+
+def _stamp(kind: str) -> str:
+    return f"{kind}-stamp"
 
 
 def is_shared() -> bool:

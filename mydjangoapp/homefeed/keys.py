@@ -7,6 +7,8 @@ first, never behind the id: user ids may be any text, and no id must lead into a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
 
 from ..conf import conf
@@ -109,9 +111,11 @@ def pulled() -> str:
     return f"{conf.KEY_PREFIX}pulled"
 
 
-def cached(kind: str, of: object) -> str:
-    """`{kind}:{id}` in Django's cache, not in the feeds' Redis. Quoted: memcached takes no spaces."""
-    return conf.KEY_PREFIX + quote(f"{kind}:{of}", safe=":-")
+def cached(kind: str, ids: Iterable[Any]) -> dict[Any, str]:
+    """For each id `{kind}:{id}`, in Django's cache and not in the feeds' Redis. Quoted, because memcached
+    takes no spaces."""
+    word = conf.KEY_PREFIX + quote(kind, safe="-") + ":"
+    return {id_: f"{word}{id_ if isinstance(id_, int) else quote(str(id_), safe='')}" for id_ in ids}
 
 
 def homefeed_words() -> tuple[str, str, str]:

@@ -25,7 +25,8 @@ from .connection import client, edge
 
 logger = logging.getLogger(__name__)
 
-AT_LEAST, AT_MOST = 10, 200  # photos looked at in one go, beyond the page's own number
+SPARE = 4  # photos looked at beyond the page's own number, for the few that are usually hidden
+AT_MOST = 200  # photos looked at in one go
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class _Feed:
     def __init__(self, user: Any, snapshot: _Snapshot, limit: int) -> None:
         self._user = user
         self._at = snapshot
-        self._first = limit + 1 + max(AT_LEAST, limit // 4)
+        self._first = limit + 1 + SPARE
         self._sees = cached.Kind(
             f"sees-{user}-{snapshot.relations}",
             partial(truth.seen_up_to, user),
