@@ -50,10 +50,25 @@ class PhotoAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
         return ("user", "created_at") if obj else ("created_at",)
 
 
+class FollowForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """Refuses what `graph` would."""
+
+    class Meta:
+        model = Follow
+        fields = ("follower", "followee")
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if {"follower", "followee"} <= given.keys() and graph.blocks(given["follower"], given["followee"]):
+            raise ValidationError("One of the two blocks the other.")
+        return given
+
+
 @admin.register(Follow)
 class FollowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     """Adds and deletes through `graph`, so that the follower lists know."""
 
+    form = FollowForm
     list_display = ("id", "follower", "followee", "created_at")
     list_select_related = ("follower", "followee")
     raw_id_fields = ("follower", "followee")

@@ -60,7 +60,7 @@ def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: 
                 )
             has_followers = followers.ensure(author)
             if has_followers and _is_pulled(photo, author):
-                return False
+                return followers.compaction_is_due(author)
             batch = delivery.claim(
                 photo,
                 author,
@@ -107,7 +107,12 @@ def _is_pulled(photo: int, author: object) -> bool:
     That is noted with the photo, so that it is found whatever becomes of the setting and the author.
     """
     most = conf.PULL_ABOVE
-    if most is None or (total := followers.count(author)) <= most:
+    # The list's length first, as it costs nothing; it counts those who have left, too.
+    if (
+        most is None
+        or (total := followers.count(author)) <= most
+        or not followers.are_more_than(author, most)
+    ):
         return False
     Photo.objects.filter(id=photo).update(pulled=True)
     delivery.note_pulled(photo)

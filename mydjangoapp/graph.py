@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from more_itertools import batched
 
 from .conf import conf
 from .exceptions import Blocked, FeedError
 from .homefeed import cached, followers, relations, rows
 from .homefeed.followers import Change
-from .models import Block, Follow, Mute, PastFollow, Photo
+from .models import Block, Follow, Like, Mute, PastFollow, Photo
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def follow(follower: Any, followee: Any) -> bool:
     """
     follower, followee = _two(follower, followee, "follow")
     with transaction.atomic():
-        if _blocks(follower, followee).exists():
+        if blocks(follower, followee):
             raise Blocked("One of the two blocks the other: unblock first, or leave it.")
         PastFollow.objects.filter(follower=follower, followee=followee).delete()
         row, made = Follow.objects.get_or_create(follower_id=follower, followee_id=followee)
@@ -61,8 +62,12 @@ def _end(follower: Any, followee: Any) -> bool:
     change = Change("unfollow", follower, row.pk)
     row.delete()
     # Also where photos are kept: one of them may be under way, and its chain leaves him out from now on.
-    _on_commit(followee, [change], then=lambda _: relations.drop_feeds(follower))
+    _on_commit(followee, [change], then=partial(_drop_feed, follower))
     return True
+
+
+def _drop_feed(follower: Any, followee: Any) -> None:
+    relations.drop_feeds(follower)
 
 
 def mute(muter: Any, muted: Any) -> bool:
@@ -96,7 +101,9 @@ def block(blocker: Any, blocked: Any) -> bool:
         _, made = Block.objects.get_or_create(blocker_id=blocker, blocked_id=blocked)
         for follower, followee in ((blocker, blocked), (blocked, blocker)):
             _end(follower, followee)
-            PastFollow.objects.filter(follower=follower, followee=followee).delete()
+            kept, _ = PastFollow.objects.filter(follower=follower, followee=followee).delete()
+            if kept:
+                _on_commit(followee, [], then=partial(_drop_feed, follower))
         _tell_readers(blocker, blocked)
     return made
 
@@ -110,8 +117,9 @@ def unblock(blocker: Any, blocked: Any) -> bool:
     return bool(gone)
 
 
-def _blocks(one: Any, other: Any) -> Any:
-    return Block.objects.filter(Q(blocker=one, blocked=other) | Q(blocker=other, blocked=one))
+def blocks(one: Any, other: Any) -> bool:
+    """Whether one of the two blocks the other."""
+    return Block.objects.filter(Q(blocker=one, blocked=other) | Q(blocker=other, blocked=one)).exists()
 
 
 def _two(user: Any, other: Any, verb: str) -> tuple[Any, Any]:
@@ -129,7 +137,7 @@ def follow_many(followers_: Iterable[Any], followee: Any) -> int:
     """Makes many users follow one, for imports; returns how many did not before.
 
     1,000 rows a transaction, so that an import that is interrupted keeps what it has; it may be
-    repeated. Oneself among them is left out.
+    repeated. Oneself among them, and who blocks or is blocked, is left out.
     """
     followee = _id(followee)
     made = 0
@@ -149,6 +157,11 @@ def _follow_at_once(ids: list[Any], followee: Any) -> int:
                     "follower_id", flat=True
                 )
             )
+            blocked = Block.objects.filter(blocker=followee, blocked__in=ids)
+            blocking = Block.objects.filter(blocked=followee, blocker__in=ids)
+            known.update(blocked.values_list("blocked_id", flat=True))
+            known.update(blocking.values_list("blocker_id", flat=True))
+            PastFollow.objects.filter(followee=followee, follower__in=set(ids) - known).delete()
             made = Follow.objects.bulk_create(
                 [Follow(follower_id=user, followee_id=followee) for user in ids if user not in known]
             )
@@ -157,13 +170,24 @@ def _follow_at_once(ids: list[Any], followee: Any) -> int:
         if len(ids) == 1:
             raise
         # One of them followed by himself in this moment, or is not there: find out which.
-        return sum(follow(user, followee) for user in ids)
+        return sum(_follow_unless_blocked(user, followee) for user in ids)
     return len(made)
+
+
+def _follow_unless_blocked(user: Any, followee: Any) -> bool:
+    try:
+        return follow(user, followee)
+    except Blocked:
+        return False
 
 
 def user_is_deleted(sender: Any, instance: Any, **_: Any) -> None:
     """Takes a user who is deleted out of the lists of those he followed, and drops his own keys."""
     user = instance.pk
+    liked = list(Like.objects.filter(user=user).values_list("photo_id", flat=True))
+    for some in batched(liked, ROWS_PER_TRANSACTION):
+        Photo.objects.filter(id__in=some, like_count__gt=0).update(like_count=F("like_count") - 1)
+    transaction.on_commit(lambda: cached.changed(rows.PHOTOS.name, *liked), robust=True)
     ended = list(Follow.objects.filter(follower_id=user).values_list("followee_id", "id"))
     for followee, row in ended:
         _on_commit(followee, [Change("unfollow", user, row)])

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
+from django.db.models.functions import Greatest
 
 from .exceptions import FeedError
 from .homefeed import cached, relations, rows
@@ -39,7 +40,7 @@ def unlike(user: Any, photo: int) -> bool:
 
 
 def _count(user: Any, photo: int, by: int) -> None:
-    Photo.objects.filter(id=photo).update(like_count=F("like_count") + by)
+    Photo.objects.filter(id=photo).update(like_count=Greatest(F("like_count") + by, 0))
 
     def tell() -> None:
         cached.changed(rows.PHOTOS.name, photo)

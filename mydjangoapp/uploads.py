@@ -82,7 +82,7 @@ def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:
     out of the lists in the background and removes its file."""
     photo, author, image = instance.pk, instance.user_id, instance.image
     transaction.on_commit(lambda: cached.changed(rows.PHOTOS.name, photo), robust=True)
-    transaction.on_commit(lambda: tasks.enqueue_removal(photo, author), robust=True)
     transaction.on_commit(lambda: fanouts.cancel(photo), robust=True)
+    transaction.on_commit(lambda: tasks.enqueue_removal(photo, author), robust=True)
     if image:
         transaction.on_commit(lambda: image.storage.delete(str(image.name)), robust=True)

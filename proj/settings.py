@@ -103,11 +103,14 @@ def _database() -> dict[str, Any]:
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+MYDJANGOAPP = from_environ(os.environ)
+
 
 def _cache() -> dict[str, Any]:
     """`CACHE_URL`: `redis://host:port/db` or `memcache://host:port`; else database 2 of the feeds' Redis."""
-    feeds = urlsplit(env.str("REDIS_URL", default="redis://127.0.0.1:6379/0"))
-    cache: dict[str, Any] = dict(env.cache_url("CACHE_URL", default=feeds._replace(path="/2").geturl()))
+    feeds = urlsplit(MYDJANGOAPP.get("REDIS_URL", "redis://127.0.0.1:6379/0"))
+    beside = feeds._replace(path="/2").geturl() if feeds.scheme.startswith("redis") else "locmemcache://"
+    cache: dict[str, Any] = dict(env.cache_url("CACHE_URL", default=beside))
     if cache["BACKEND"].endswith("RedisCache"):
         cache["OPTIONS"] = {"socket_connect_timeout": 0.5, "socket_timeout": 1.0, "protocol": 2}
     elif ".memcached." in cache["BACKEND"]:
@@ -149,8 +152,6 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
-
-MYDJANGOAPP = from_environ(os.environ)
 
 # Celery. What the app needs of its own tasks (late acknowledgement and so on) is set on the tasks
 # themselves; here is what only the site can set. Reasons: docs/OPERATING.md.

@@ -100,6 +100,8 @@ def test_nobody_reads_without_logging_in_nor_anothers_feed(pair: tuple[Any, Any]
         ("limit=-1", "limit"),
         ("limit=ten", "limit"),
         ("limit=²", "limit"),
+        ("limit=0000000019999999", "limit"),
+        ("limit=" + "9" * 5_000, "limit"),
         ("limit=", "limit"),
         ("cursor=", "cursor"),
         ("cursor=abc", "cursor"),
@@ -285,7 +287,7 @@ def test_garbage_in_the_list_hurts_nobody(pair: tuple[Any, Any], redis: Any) -> 
     photos = publish(author, 3)
     client = logged_in(me)
     client.get("/feed/")
-    redis.lpush(keys.homefeed(me.pk), "abc", "", "-1", "9" * 15)
+    redis.lpush(keys.homefeed(me.pk), "abc", "", "-1", "9" * 15, 2**63, "9" * 60)
     assert ids_of(client.get("/feed/")) == photos[::-1]
     redis.delete(keys.homefeed(me.pk))
     redis.set(keys.homefeed(me.pk), "of a wrong type")
@@ -429,3 +431,39 @@ def test_an_author_who_drops_under_pull_above_again_leaves_no_hole(
     [last] = publish(author)
     carry(last, author)
     assert ids_of(client.get("/feed/")) == [last, pulled, *photos[::-1]] == truth_of(me)
+
+
+def test_a_changed_photo_keeps_what_others_counted_meanwhile(pair: tuple[Any, Any]) -> None:
+    me, author = pair
+    row = uploads.publish(author, description="d", photo_url="https://example.com/p.jpg")
+    Photo.objects.filter(pk=row.pk).update(pulled=True)
+    likes.like(me, row.pk)
+    row.description = "corrected"
+    row.save()
+    row.refresh_from_db()
+    assert (row.pulled, row.like_count, row.description) == (True, 1, "corrected")
+    me.delete()
+    row.refresh_from_db()
+    assert row.like_count == 0, "the likes of a deleted user are gone"
+
+
+def test_writes_go_on_without_the_cache_that_counts_them(api: APIClient, settings: Any) -> None:
+    place = re.sub(r":\d+", f":{free_port()}", settings.CACHES["default"]["LOCATION"])
+    settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": place}}
+    body = {"description": "d", "photo_url": "https://example.com/p.jpg"}
+    answer = api.post("/upload/", body, format="json")
+    assert answer.status_code == 201
+    assert api.put(f"/photos/{answer.json()['id']}/like/").status_code == 204
+
+
+def test_a_run_that_ends_a_page_is_gone_on_after(
+    pair: tuple[Any, Any], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "COLLAPSE_AUTHOR_AFTER": 1}
+    monkeypatch.setattr(reader, "LONGEST_RUN", 4)
+    me, author = pair
+    photos = publish(author, 10)
+    client = logged_in(me)
+    first = client.get("/feed/").json()
+    assert [(one["id"], one["more"]["count"]) for one in first["results"]] == [(photos[-1], 3)]
+    assert paged(client, 5, full=False) == [photos[-1], photos[-5], photos[-9]]

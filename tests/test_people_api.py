@@ -133,7 +133,8 @@ def test_a_block_ends_following_both_ways_and_keeps_it_so(make_users: People, re
         with pytest.raises(Blocked):
             graph.follow(one, another)
     assert logged_in(other).get(f"/photos/{mine}/").status_code == 404
-    assert ids_of(logged_in(other).get(f"/users/{me.pk}/photos/")) == []
+    for page in ("", "photos/", "followers/", "following/"):
+        assert logged_in(other).get(f"/users/{me.pk}/{page}").status_code == 404
     assert logged_in(me).get(f"/photos/{theirs}/").status_code == 200
 
 

@@ -15,7 +15,7 @@ LIMIT, MOST = 20, 100
 def limit_of(request: Request) -> int:
     """`?limit=`, 1 to 100. Raises `ValidationError` naming it."""
     text = request.query_params.get("limit", str(LIMIT))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST):
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST)) and 1 <= int(text) <= MOST):
         raise ValidationError({"limit": [f"Give a whole number from 1 to {MOST}."]})
     return int(text)
 
@@ -54,6 +54,9 @@ class NewestFirst(CursorPagination):
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         try:
-            return super().decode_cursor(request)
-        except NotFound as error:
+            cursor = super().decode_cursor(request)
+            if cursor is not None and cursor.position is not None:
+                int(cursor.position)
+            return cursor
+        except (NotFound, ValueError) as error:
             raise ValidationError({"cursor": ["Not a cursor of this list."]}) from error

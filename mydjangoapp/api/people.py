@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.generics import get_object_or_404
@@ -20,10 +20,15 @@ from .. import graph
 from ..exceptions import Blocked
 from ..homefeed import reader, rows
 from ..models import Block, Follow, Mute, Photo
-from .pagination import NewestFirst
-from .serializers import AuthorSerializer, EntrySerializer, ProfileSerializer, entry_data
+from .pagination import MOST, NewestFirst
+from .serializers import FeedPageSerializer, PeoplePageSerializer, ProfileSerializer, entry_data
 from .throttles import ChangeThrottle
 from .views import View
+
+PAGED = [
+    OpenApiParameter("limit", int, description=f"Rows a page, 1 to {MOST}."),
+    OpenApiParameter("cursor", description="From `next` or `previous`."),
+]
 
 
 def user_or_404(user_id: str) -> Any:
@@ -31,9 +36,17 @@ def user_or_404(user_id: str) -> Any:
     return get_object_or_404(get_user_model()._default_manager.all(), pk=user_id)
 
 
+def shown_or_404(user_id: str, request: Request) -> Any:
+    """The same, for who wants to look at him: who is blocked by him finds nobody."""
+    user = user_or_404(user_id)
+    if Block.objects.filter(blocker=user, blocked=request.user.pk).exists():
+        raise Http404
+    return user
+
+
 def not_blocking(photos: QuerySet[Photo], user: Any) -> QuerySet[Photo]:
     """Without those whose authors block `user`; staff see all."""
-    if user.is_staff:
+    if getattr(user, "is_staff", False):
         return photos
     return photos.exclude(Exists(Block.objects.filter(blocker=OuterRef("user"), blocked=user)))
 
@@ -43,7 +56,7 @@ class ProfileView(View):
 
     @extend_schema(responses=ProfileSerializer)
     def get(self, request: Request, user_id: str) -> Response:
-        user, me = user_or_404(user_id), request.user.pk
+        user, me = shown_or_404(user_id, request), request.user.pk
         return Response(
             {
                 **rows.of_author(user)._asdict(),
@@ -57,9 +70,9 @@ class ProfileView(View):
 class PhotosView(View):
     """A user's photos, newest first."""
 
-    @extend_schema(responses=EntrySerializer(many=True))
+    @extend_schema(responses=FeedPageSerializer, parameters=PAGED)
     def get(self, request: Request, user_id: str) -> Response:
-        photos = not_blocking(Photo.objects.filter(user=user_or_404(user_id)), request.user)
+        photos = Photo.objects.filter(user=shown_or_404(user_id, request))
         pages = NewestFirst()
         entries = reader.entries_of(request.user.pk, pages.paginate_queryset(photos, request) or [])
         return pages.get_paginated_response([entry_data(entry, request) for entry in entries])
@@ -71,11 +84,11 @@ class _FollowsView(View):
     whose: ClassVar[str]
     others: ClassVar[str]
 
-    @extend_schema(responses=AuthorSerializer(many=True))
+    @extend_schema(responses=PeoplePageSerializer, parameters=PAGED)
     def get(self, request: Request, user_id: str) -> Response:
-        follows = Follow.objects.filter(**{self.whose: user_or_404(user_id)}).select_related(self.others)
+        follows = Follow.objects.filter(**{self.whose: shown_or_404(user_id, request)})
         pages = NewestFirst()
-        page = pages.paginate_queryset(follows, request) or []
+        page = pages.paginate_queryset(follows.select_related(self.others), request) or []
         users = [rows.of_author(getattr(row, self.others)) for row in page]
         return pages.get_paginated_response([user._asdict() for user in users])
 

@@ -15,7 +15,7 @@ class IsAuthorOrStaff(IsAuthenticated):
     message = "Only the photo's author and staff may see this."
 
     def has_object_permission(self, request: Request, view: APIView, obj: Photo) -> bool:
-        return obj.user_id == request.user.pk or bool(request.user.is_staff)
+        return obj.user_id == request.user.pk or bool(getattr(request.user, "is_staff", False))
 
 
 class IsAuthorOrStaffToChange(IsAuthorOrStaff):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from django.db import transaction
+from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.generics import get_object_or_404
@@ -28,14 +32,18 @@ class PhotoView(View):
     @extend_schema(responses=EntrySerializer)
     def get(self, request: Request, photo_id: int) -> Response:
         photo = _photo(request, photo_id)
-        [entry] = reader.entries_of(request.user.pk, [photo])
-        return Response(entry_data(entry, request))
+        entries = reader.entries_of(request.user.pk, [photo])
+        if not entries:  # the author is being deleted in this moment
+            raise Http404
+        return Response(entry_data(entries[0], request))
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, photo_id: int) -> Response:
         photo = _photo(request, photo_id)
         self.check_object_permissions(request, photo)
         with transaction.atomic():
+            # The lock first, as a like does: or the two would wait for each other.
+            Photo.objects.select_for_update().filter(id=photo.pk).first()
             photo.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -47,13 +55,20 @@ class LikeView(View):
 
     @extend_schema(request=None, responses={204: None})
     def put(self, request: Request, photo_id: int) -> Response:
-        likes.like(request.user, _photo(request, photo_id).pk)
+        _or_404(likes.like, request, photo_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, photo_id: int) -> Response:
-        likes.unlike(request.user, _photo(request, photo_id).pk)
+        _or_404(likes.unlike, request, photo_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _or_404(change: Callable[[Any, int], bool], request: Request, photo_id: int) -> None:
+    try:
+        change(request.user, _photo(request, photo_id).pk)
+    except Photo.DoesNotExist as error:
+        raise Http404 from error
 
 
 def _photo(request: Request, photo_id: int) -> Photo:

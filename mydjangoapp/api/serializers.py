@@ -134,6 +134,14 @@ class FeedPageSerializer(serializers.Serializer[Any]):
     previous = serializers.URLField(allow_null=True, help_text="photos that came in on top since")
 
 
+class PeoplePageSerializer(serializers.Serializer[Any]):
+    """A page of users."""
+
+    results = AuthorSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
 class ProfileSerializer(AuthorSerializer):
     """A user, and how the caller stands to him."""
 

@@ -116,6 +116,7 @@ def _set_many(entries: Mapping[str, Any], times: int = 1) -> None:
     if not entries or not is_shared():
         return
     try:
-        cache.set_many(dict(entries), conf.CACHE_SECONDS * times)
+        if failed := cache.set_many(dict(entries), conf.CACHE_SECONDS * times):
+            logger.warning("the cache did not take %d of %d entries", len(failed), len(entries))
     except Exception as error:  # each backend raises its own
         logger.warning("the cache does not answer (%s)", error)

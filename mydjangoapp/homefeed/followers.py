@@ -83,6 +83,12 @@ def count(author: Any) -> int:
         return int(client().llen(keys.followers(author)))
 
 
+def are_more_than(author: Any, number: int) -> bool:
+    """Whether the author has more followers than that in SQL, or none there and a list filled by hand."""
+    found = Follow.objects.filter(followee_id=author)[: number + 1].count()
+    return found > number or (found == 0 and exist(author))
+
+
 def ensure(author: Any) -> bool:
     """Rebuilds the author's list from SQL if it is missing. True if it has members afterwards.
 
@@ -112,8 +118,8 @@ def rebuild(author: Any) -> int:
         if scripts.append_rewrite(names, arguments) != b"appended":
             raise FollowersBeingRebuilt(f"Another process took over rebuilding the followers of {author}.")
         last, read = rows[-1][0], read + len(rows)
-    _swap(author, rewrite, highest=2 * last + 1, copied=False)
-    return read
+    swapped = _swap(author, rewrite, highest=2 * last + 1, copied=False) == b"swapped"
+    return read if swapped else 0
 
 
 def _rows(author: Any) -> Iterator[list[tuple[int, Any]]]:

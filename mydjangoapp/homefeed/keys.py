@@ -112,9 +112,9 @@ def pulled() -> str:
 
 
 def cached(kind: str, ids: Iterable[Any]) -> dict[Any, str]:
-    """For each id `{kind}:{id}`, in Django's cache and not in the feeds' Redis. Quoted, because memcached
-    takes no spaces."""
-    word = conf.KEY_PREFIX + quote(kind, safe="-") + ":"
+    """For each id `mydjangoapp:{kind}:{id}`, in Django's cache and not in the feeds' Redis. Quoted,
+    because memcached takes no spaces."""
+    word = f"{conf.KEY_PREFIX}mydjangoapp:{quote(kind, safe='-')}:"
     return {id_: f"{word}{id_ if isinstance(id_, int) else quote(str(id_), safe='')}" for id_ in ids}
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from django.db import transaction
 from more_itertools import peekable
 
 from ..conf import conf
@@ -75,7 +76,7 @@ def older(user: Any, *, limit: int, before: int | None = None) -> Page:
     below = truth.EVERYTHING if before is None else before
     stream = peekable(_collapsed(_Feed(user, snapshot, limit).down(below)))
     entries = list(islice(stream, limit))
-    more = bool(entries) and bool(stream)
+    more = bool(entries) and (bool(stream) or entries[-1].more + 1 == LONGEST_RUN)
     build()
     newest = entries[0].photo.id if entries else (before or 1) - 1
     return Page(entries, entries[-1].last if more else None, newest)
@@ -83,7 +84,8 @@ def older(user: Any, *, limit: int, before: int | None = None) -> Page:
 
 def newer(user: Any, *, limit: int, after: int) -> Page:
     """The photos next above the id `after`, at most `limit`: asked again with the page's `newer` until
-    it is empty, it leaves no gap."""
+    it is empty, it leaves no gap in what was there. A photo that arrives late, with a lower id than one
+    that has been seen, is in its place in the pages of `older` only."""
     snapshot, build = _snapshot(user)
     entries = list(islice(_Feed(user, snapshot, limit).up(after), limit))[::-1]
     build()
@@ -115,7 +117,10 @@ def _snapshot(user: Any) -> tuple[_Snapshot, Callable[[], None]]:
     except FeedError as error:
         logger.warning("the feed of user %s from SQL only: %s", user, error)
         return _NOTHING_KNOWN, lambda: None
-    return snapshot, (partial(_build, user) if snapshot.floor is None else lambda: None)
+    if snapshot.floor is not None:
+        return snapshot, lambda: None
+    # After the commit: within a transaction SQL may show what was true when it began.
+    return snapshot, partial(transaction.on_commit, partial(_build, user), robust=True)
 
 
 def _build(user: Any) -> None:
@@ -139,6 +144,7 @@ def _read(user: Any) -> _Snapshot:
         if relations is None or likes is None:
             relations, likes = _stand_for(user)
     ids = {int(id_) for id_ in listed if id_.isdigit()} if isinstance(listed, list) else set()
+    ids = {id_ for id_ in ids if id_ <= truth.EVERYTHING}
     known = bool(ids) and isinstance(floor, bytes) and floor.isdigit()
     return _Snapshot(
         ids=sorted(ids, reverse=True),
@@ -264,6 +270,8 @@ def _collapsed(entries: Iterator[Entry]) -> Iterator[Entry]:
             yield replace(run[0], more=count - 1, last=last.last)
         else:
             yield from run
+        if count == LONGEST_RUN:
+            return
 
 
-LONGEST_RUN = 1_000  # then a new entry begins, so that one author cannot make a page endless
+LONGEST_RUN = 1_000  # then the page ends, so that one author cannot make it endless

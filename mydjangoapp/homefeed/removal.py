@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..conf import conf
 from . import keys, scripts
-from .connection import client, edge
 
 FOLLOWERS_PER_CALL = 50
 
@@ -14,13 +13,10 @@ def remove(photo: int, author: object, cursor: int) -> int | None:
 
     May be repeated. One round trip per 50 followers. Raises `FeedsUnavailable`, `FeedsRefused`.
     """
-    if cursor == 0:
-        with edge():
-            client().lrem(keys.homefeed(author), 0, str(photo))
     stop = cursor + conf.BATCH_SIZE
     while cursor < stop:
         last = min(cursor + FOLLOWERS_PER_CALL, stop) - 1
-        served = scripts.remove([keys.followers(author)], [photo, keys.homefeed(""), cursor, last])
+        served = scripts.remove([keys.followers(author)], [photo, keys.homefeed(""), cursor, last, author])
         cursor += served
         if served <= 0 or cursor <= last:
             return None

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from more_itertools import batched
 
 from ..conf import conf
-from ..models import FanOut, Follow
+from ..models import FanOut, Follow, Photo
 from . import followers, keys, rebuild, truth
 from .connection import client, edge
 from .delivery import trim_slack
 
-SHOWN = 5  # ids named of each kind
+SHOWN = 5  # ids printed of each kind
+NAMED = 1_000  # ids compared between the looks
+BETWEEN_LOOKS = 0.1  # seconds: long enough for a change to arrive in Redis too
 AT_ONCE = 1_000
 LOOKS = 3  # what changes between reading SQL and Redis looks like damage once, but not three times
 ATTEMPTS = 5
@@ -30,7 +33,7 @@ class Difference:
     ids: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        named = f": {', '.join(self.ids)}" if self.ids else ""
+        named = f": {', '.join(self.ids[:SHOWN])}" if self.ids else ""
         return f"{self.key} {self.problem}{named}"
 
 
@@ -38,23 +41,32 @@ def feed(user: Any) -> list[Difference]:
     """What differs between a user's list, from its floor upwards, and SQL.
 
     A list that is missing or has no floor promises nothing: it is built at the next read. Photos whose
-    fan-out has not ended, or failed, or that are merged at read (`PULL_ABOVE`) need not be in it.
+    fan-out has not ended, or that are merged at read (`PULL_ABOVE`), need not be in it; deleted ones may
+    still be there, for the removal to take out.
     """
-    return _again(lambda: list(_feed(user)))
+    return _again(lambda: _feed(user))
 
 
-def _again(look: Any) -> list[Difference]:
-    found: list[Difference] = look()
+def _again(look: Callable[[], Iterable[Difference]]) -> list[Difference]:
+    """Only what every look finds, the same ids each time."""
+    found = list(look())
     for _ in range(LOOKS - 1):
         if not found:
             break
-        found = look()
+        time.sleep(BETWEEN_LOOKS)
+        now = {(one.key, one.problem): one for one in look()}
+        found = [
+            replace(one, ids=tuple(both))
+            for one in found
+            if (other := now.get((one.key, one.problem)))
+            and ((both := [id_ for id_ in one.ids if id_ in other.ids]) or not one.ids)
+        ]
     return found
 
 
 def _feed(user: Any) -> Iterator[Difference]:
     key = keys.homefeed(user)
-    ended = FanOut.objects.filter(state=FanOut.State.DONE)
+    ended = FanOut.objects.filter(state__in=(FanOut.State.DONE, FanOut.State.FAILED))
     pushed = truth.carried_to(user).filter(pulled=False, fanout__in=ended)
     most = conf.MAX_LENGTH + trim_slack() + 1
     expected = list(pushed.values_list("id", flat=True)[:most])
@@ -68,12 +80,12 @@ def _feed(user: Any) -> Iterator[Difference]:
         return
     if not listed:
         return
-    found = {int(id_) for id_ in listed if id_.isdigit()}
-    if garbage := [repr(id_) for id_ in listed if not id_.isdigit()]:
-        yield Difference(key, "has what is no photo id", tuple(garbage[:SHOWN]))
+    found = {int(id_) for id_ in listed if _is_id(id_)}
+    if garbage := [repr(id_) for id_ in listed if not _is_id(id_)]:
+        yield Difference(key, "has what is no photo id", tuple(garbage))
     if len(listed) - len(garbage) > len(found):
         yield Difference(key, "has a photo twice")
-    known = set(truth.carried_to(user).filter(id__in=found).values_list("id", flat=True))
+    known = _known(user, found)
     if foreign := sorted(found - known, reverse=True):
         yield Difference(key, "has photos that do not belong there", _some(foreign))
     if floor is None:
@@ -82,6 +94,18 @@ def _feed(user: Any) -> Iterator[Difference]:
         yield Difference(keys.floor(user), f"is not a photo id but {floor!r}")
     elif missing := [id_ for id_ in expected if id_ >= int(floor) and id_ not in found]:
         yield Difference(key, f"lacks photos from its floor, {int(floor)}, upwards", _some(missing))
+
+
+def _is_id(text: bytes) -> bool:
+    return text.isdigit() and int(text) <= truth.EVERYTHING
+
+
+def _known(user: Any, ids: set[int]) -> set[int]:
+    """Of these ids those that belong into the user's list, and those of photos that were deleted."""
+    fanouts = set(FanOut.objects.filter(photo_id__in=ids).values_list("photo_id", flat=True))
+    photos = set(Photo.objects.filter(id__in=ids).values_list("id", flat=True))
+    carried = set(truth.carried_to(user).filter(id__in=ids).values_list("id", flat=True))
+    return carried | (fanouts - photos)
 
 
 def mend_feed(user: Any) -> bool:
@@ -93,12 +117,11 @@ def mend_feed(user: Any) -> bool:
         if not listed:
             client().delete(key, keys.floor(user), keys.token(user))
             return False
-    ids = {int(id_) for id_ in listed if id_.isdigit()}
-    known = set(truth.carried_to(user).filter(id__in=ids).values_list("id", flat=True))
+    known = _known(user, {int(id_) for id_ in listed if _is_id(id_)})
     with edge():
         pipeline = client().pipeline(transaction=False)
         for id_ in set(listed):
-            if not id_.isdigit() or int(id_) not in known:
+            if not _is_id(id_) or int(id_) not in known:
                 pipeline.lrem(key, 0, id_)
         pipeline.delete(keys.floor(user), keys.token(user))
         pipeline.execute()
@@ -111,13 +134,17 @@ def follower_list(author: Any) -> list[Difference]:
     A list that is missing is right: it is made from SQL when it is needed. Redis holds a copy of the
     list meanwhile; Python 1,000 ids at a time.
     """
-    return _again(lambda: list(_follower_list(author)))
+    return _again(lambda: _follower_list(author))
 
 
 def _follower_list(author: Any) -> Iterator[Difference]:
     key = keys.followers(author)
     if not followers.exist(author):
         return
+    with edge():
+        if client().type(key) != b"list":
+            yield Difference(key, "is not a list")
+            return
     seen = f"{keys.followers_seen(author)}:{secrets.token_hex(4)}"
     try:
         doubled = _copy_living(author, seen)
@@ -128,9 +155,10 @@ def _follower_list(author: Any) -> Iterator[Difference]:
             with edge():
                 found: Any = client().smismember(seen, names)
                 client().srem(seen, *names)
-            missing += [name for name, there in zip(names, found, strict=True) if not there][:SHOWN]
+            if len(missing) < NAMED:
+                missing += [name for name, there in zip(names, found, strict=True) if not there]
         with edge():
-            foreign: Any = client().srandmember(seen, SHOWN)
+            foreign: Any = client().srandmember(seen, NAMED)
     finally:
         with edge():
             client().unlink(seen)
@@ -162,7 +190,8 @@ def _copy_living(author: Any, seen: str) -> list[str]:
                 pipeline.sadd(seen, name)
             pipeline.expire(seen, 3_600)
             added = pipeline.execute()[: len(living)]
-        doubled += [name.decode() for name, new in zip(living, added, strict=True) if not new][:SHOWN]
+        if len(doubled) < NAMED:
+            doubled += [name.decode() for name, new in zip(living, added, strict=True) if not new]
         start += AT_ONCE
 
 
@@ -176,4 +205,4 @@ def mend_follower_list(author: Any) -> bool:
 
 
 def _some(ids: list[Any]) -> tuple[str, ...]:
-    return tuple(str(id_) for id_ in ids[:SHOWN])
+    return tuple(str(id_) for id_ in ids)

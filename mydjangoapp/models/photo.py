@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -27,6 +28,7 @@ class Photo(models.Model):
 
     DESCRIPTION_LENGTH = 2_000
     URL_LENGTH = 2_000
+    COUNTED = ("like_count", "pulled")
 
     id = models.BigAutoField(primary_key=True)
     user = models.ForeignKey(
@@ -51,6 +53,13 @@ class Photo(models.Model):
 
     def __str__(self) -> str:
         return f"photo {self.pk}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Saves it; what others count meanwhile, `like_count` and `pulled`, is not written back."""
+        if not self._state.adding and kwargs.get("update_fields") is None and not kwargs.get("force_insert"):
+            fields = (field.name for field in self._meta.concrete_fields if not field.primary_key)
+            kwargs["update_fields"] = [name for name in fields if name not in self.COUNTED]
+        super().save(*args, **kwargs)
 
     @property
     def url(self) -> str:

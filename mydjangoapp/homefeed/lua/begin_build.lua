@@ -7,7 +7,7 @@
 -- The token names the state that the builder starts from: it must be taken before SQL is read, and is
 -- voided by whatever changes that state. Atomic, so that one reader in a hundred builds. O(1).
 local there = redis.call('EXISTS', KEYS[3])
-if there == 1 and ARGV[3] ~= '1' and redis.call('EXISTS', KEYS[4]) == 1 then return false end
+if there == 1 and ARGV[3] ~= '1' and tonumber(redis.call('GET', KEYS[4])) then return false end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
 local token = redis.call('GET', KEYS[2])
 if not token then

@@ -30,9 +30,9 @@ if (call('HGET', KEYS[4], 'generation') or '') ~= f[3] or length < cursor
   return {'absent', 0, 0, '', ''}
 end
 local function trim(user, feed)
-  local floor = call('GET', FLOOR .. user)
+  local floor = tonumber(call('GET', FLOOR .. user))
   if floor then
-    local top = tonumber(floor) - 1
+    local top = floor - 1
     for _, id in ipairs(call('LRANGE', feed, keep, -1)) do
       id = tonumber(id)
       if id and id > top then top = id end

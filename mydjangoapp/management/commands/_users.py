@@ -8,8 +8,11 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
+from django.db.models import QuerySet
 from rich.console import Console
 from rich.progress import track
+
+AT_ONCE = 1_000
 
 
 def users_to_go_through(only: str | None, sample: int | None = None) -> tuple[Iterable[Any], int]:
@@ -28,7 +31,15 @@ def users_to_go_through(only: str | None, sample: int | None = None) -> tuple[It
             raise CommandError("--sample: give a number above 0.")
         drawn = list(users.order_by("?").values_list("pk", flat=True)[:sample])
         return drawn, len(drawn)
-    return users.order_by("pk").values_list("pk", flat=True).iterator(chunk_size=1_000), users.count()
+    return _all(users), users.count()
+
+
+def _all(users: QuerySet[Any]) -> Iterator[Any]:
+    # A page at a time: an open cursor would hold SQLite's view of everything as it was at the start.
+    ids = list(users.order_by("pk").values_list("pk", flat=True)[:AT_ONCE])
+    while ids:
+        yield from ids
+        ids = list(users.filter(pk__gt=ids[-1]).order_by("pk").values_list("pk", flat=True)[:AT_ONCE])
 
 
 def with_bar(console: Console, users: Iterable[Any], number: int, what: str) -> Iterator[Any]:

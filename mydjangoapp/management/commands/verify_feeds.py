@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
-from mydjangoapp.exceptions import FeedError
+from mydjangoapp.exceptions import FeedError, FollowersBeingRebuilt
 from mydjangoapp.homefeed import verify
 from mydjangoapp.homefeed.verify import Difference
 
@@ -17,7 +18,7 @@ from ._users import users_to_go_through, with_bar
 class Command(BaseCommand):
     help = (
         "Compares home feeds and follower lists with SQL, safely while the site runs. "
-        "Exit status: 0 if all is right, or was mended; 1 if anything differs."
+        "Exit status: 0 if all is right, or was mended; 1 if anything differs; 2 if Redis could not be asked."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -36,13 +37,12 @@ class Command(BaseCommand):
                 for difference in found:
                     self.stdout.write(str(difference))
                 if found and repair:
-                    self._mend(user)
-                    found = self._look(user)
+                    found = self._mend(user)
                     for difference in found:
                         self.stdout.write(f"still so: {difference}")
                 left += bool(found)
         except FeedError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error), returncode=2) from error
         mended = f", {different - left:,} mended" if repair else ""
         self.stdout.write(f"{number:,} users looked at, {different:,} with differences{mended}")
         if left:
@@ -53,8 +53,10 @@ class Command(BaseCommand):
         return verify.feed(user) + verify.follower_list(user)
 
     @staticmethod
-    def _mend(user: Any) -> None:
+    def _mend(user: Any) -> list[Difference]:
         if verify.feed(user):
             verify.mend_feed(user)
         if verify.follower_list(user):
-            verify.mend_follower_list(user)
+            with suppress(FollowersBeingRebuilt):
+                verify.mend_follower_list(user)
+        return verify.feed(user) + verify.follower_list(user)
