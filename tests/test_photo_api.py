@@ -32,8 +32,11 @@ def test_a_photo_is_shown_with_its_author(api: APIClient, make_users: People) ->
     assert APIClient().get(f"/photos/{photo}/").status_code == 401
 
 
-def test_a_like_counts_once_however_often_it_is_given(api: APIClient, make_users: People) -> None:
+def test_a_like_counts_once_however_often_it_is_given(
+    api: APIClient, author: Any, make_users: People
+) -> None:
     [other] = make_users(1)
+    graph.follow(author, other)
     [photo] = publish(other)
     shown = logged_in(other)
     assert ids_of(shown.get("/feed/")) == [photo]
@@ -42,6 +45,9 @@ def test_a_like_counts_once_however_often_it_is_given(api: APIClient, make_users
         assert Like.objects.count() == given
         assert shown.get("/feed/").json()["results"][0]["like_count"] == given, "shown at once"
         assert api.get(f"/photos/{photo}/").json()["liked"] is bool(given)
+    for liked, verb in ((False, api.delete), (True, api.put), (False, api.delete)):
+        verb(f"/photos/{photo}/like/")
+        assert api.get("/feed/").json()["results"][0]["liked"] is liked, "in one's own feed at once"
     assert api.put("/photos/999999/like/").status_code == 404
 
 
