@@ -29,7 +29,7 @@ INSERT INTO auth_user (username, password, email, first_name, last_name, is_staf
 SELECT 'user-' || i, '!', '', '', '', false, true, false, now() FROM generate_series(1, %(users)s) AS i;
 INSERT INTO mydjangoapp_photo (user_id, description, photo_url, image, created_at, like_count, pulled)
 SELECT 1 + (i * 7919) %% %(authors)s, 'photo number ' || i, 'https://example.com/photos/' || i || '.jpg', '',
-       now(), 0, false FROM generate_series(1, %(photos)s) AS i;
+       now(), 0, false FROM generate_series(1::bigint, %(photos)s) AS i;
 """
 FOLLOW = """
 INSERT INTO mydjangoapp_follow (follower_id, followee_id, created_at)
