@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
@@ -11,9 +12,9 @@ from django.db.models import QuerySet
 from django.forms import ModelForm, URLField
 from django.http import HttpRequest
 
-from . import graph, images
+from . import graph, images, likes
 from .exceptions import BadUpload
-from .models import FanOut, Follow, Photo, UploadKey
+from .models import Block, FanOut, Follow, Like, Mute, Photo, UploadKey
 
 
 class PhotoForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
@@ -50,7 +51,44 @@ class PhotoAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
         return ("user", "created_at") if obj else ("created_at",)
 
 
-class FollowForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+class _PairAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    """Two users and what is between them; made and ended through `graph`, so that readers know."""
+
+    pair: ClassVar[tuple[str, str]]
+    make: ClassVar[Callable[[Any, Any], bool]]
+    end: ClassVar[Callable[[Any, Any], bool]]
+    show_full_result_count = False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def _ids(self, obj: Any) -> tuple[Any, Any]:
+        return getattr(obj, f"{self.pair[0]}_id"), getattr(obj, f"{self.pair[1]}_id")
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        type(self).make(*self._ids(obj))
+        one, other = self.pair
+        obj.pk = type(obj)._default_manager.get(**{one: self._ids(obj)[0], other: self._ids(obj)[1]}).pk
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        type(self).end(*self._ids(obj))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for row in queryset.iterator():
+            self.delete_model(request, row)
+
+
+class PairForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """Nobody stands so to himself."""
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if len({user.pk for user in given.values()}) < len(given):
+            raise ValidationError("These have to be two users.")
+        return given
+
+
+class FollowForm(PairForm):
     """Refuses what `graph` would."""
 
     class Meta:
@@ -65,28 +103,14 @@ class FollowForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs o
 
 
 @admin.register(Follow)
-class FollowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+class FollowAdmin(_PairAdmin):
     """Adds and deletes through `graph`, so that the follower lists know."""
 
     form = FollowForm
+    pair = ("follower", "followee")
     list_display = ("id", "follower", "followee", "created_at")
-    list_select_related = ("follower", "followee")
-    raw_id_fields = ("follower", "followee")
-    show_full_result_count = False
-
-    def has_change_permission(self, request: HttpRequest, obj: Follow | None = None) -> bool:
-        return False
-
-    def save_model(self, request: HttpRequest, obj: Follow, form: ModelForm[Follow], change: bool) -> None:
-        graph.follow(obj.follower_id, obj.followee_id)
-        obj.pk = Follow.objects.get(follower=obj.follower_id, followee=obj.followee_id).pk
-
-    def delete_model(self, request: HttpRequest, obj: Follow) -> None:
-        graph.unfollow(obj.follower_id, obj.followee_id)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Follow]) -> None:
-        for row in queryset.iterator():
-            self.delete_model(request, row)
+    list_select_related = raw_id_fields = pair
+    make, end = graph.follow, graph.unfollow
 
 
 @admin.register(FanOut)
@@ -122,3 +146,47 @@ class UploadKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in 
 
     def has_change_permission(self, request: Any, obj: UploadKey | None = None) -> bool:
         return False
+
+
+@admin.register(Mute)
+class MuteAdmin(_PairAdmin):
+    """Who does not want to see whom."""
+
+    form = PairForm
+    fields = pair = ("muter", "muted")
+    list_display = ("id", "muter", "muted", "created_at")
+    list_select_related = raw_id_fields = pair
+    make, end = graph.mute, graph.unmute
+
+
+@admin.register(Block)
+class BlockAdmin(_PairAdmin):
+    """Who blocks whom; adding one ends following both ways."""
+
+    form = PairForm
+    fields = pair = ("blocker", "blocked")
+    list_display = ("id", "blocker", "blocked", "created_at")
+    list_select_related = raw_id_fields = pair
+    make, end = graph.block, graph.unblock
+
+
+@admin.register(Like)
+class LikeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    """Who likes what; one may be taken away, and the photo's count with it."""
+
+    list_display = ("id", "user", "photo_id", "created_at")
+    list_select_related = ("user",)
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Like | None = None) -> bool:
+        return False
+
+    def delete_model(self, request: HttpRequest, obj: Like) -> None:
+        likes.unlike(obj.user_id, obj.photo_id)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Like]) -> None:
+        for row in queryset.iterator():
+            self.delete_model(request, row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -205,13 +206,16 @@ def test_a_hundred_first_readers_build_the_list_once(
 
     monkeypatch.setattr(rebuild, "build", counted)
 
+    together = Barrier(100)
+
     def read(_: int) -> list[int]:
+        together.wait(timeout=60)
         try:
             return ids_of(logged_in(me).get("/feed/?limit=7"))
         finally:
             database.close()
 
-    with ThreadPoolExecutor(20) as threads:
+    with ThreadPoolExecutor(100) as threads:
         pages = list(threads.map(read, range(100)))
     assert pages == [photos[:-8:-1]] * 100
     assert built.count(True) == 1

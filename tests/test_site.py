@@ -12,9 +12,11 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 from django.test import override_settings
 
+from mydjangoapp import graph, likes, uploads
 from mydjangoapp.conf import as_markdown, conf, declared, from_environ
 from mydjangoapp.exceptions import BadSetting
-from mydjangoapp.models import FanOut, Follow, Photo
+from mydjangoapp.homefeed import keys
+from mydjangoapp.models import Block, FanOut, Follow, Like, Photo
 from proj.servers import ROOT, free_port
 
 
@@ -132,3 +134,31 @@ def test_admin_shows_every_table_and_changes_through_the_app(
     assert admin_client.get(f"{prefix}fanout/{FanOut.objects.get().pk}/change/").status_code == 200
     saved.delete()
     assert admin_client.get(f"{prefix}fanout/{FanOut.objects.get().pk}/change/").status_code == 200
+
+
+def test_relations_in_the_admin_go_through_the_graph(
+    transactional_db: None, redis: Any, admin_client: Any, make_users: Any
+) -> None:
+    one, two = make_users(2)
+    prefix = "/admin/mydjangoapp/"
+    graph.follow(one, two)
+    redis.set(keys.relations(one.pk), "read before")
+    for kind, pair in (("mute", ("muter", "muted")), ("block", ("blocker", "blocked"))):
+        add = f"{prefix}{kind}/add/"
+        assert admin_client.post(add, dict.fromkeys(pair, one.pk)).status_code == 200, "two users are needed"
+        assert admin_client.post(add, {pair[0]: one.pk, pair[1]: two.pk}).status_code == 302
+        assert not redis.exists(keys.relations(one.pk)), "readers are told"
+        assert admin_client.get(f"{prefix}{kind}/").status_code == 200
+    assert not Follow.objects.exists(), "a block ends following"
+    refused = admin_client.post(f"{prefix}follow/add/", {"follower": two.pk, "followee": one.pk})
+    assert b"blocks the other" in refused.content
+    block = Block.objects.get()
+    assert admin_client.post(f"{prefix}block/{block.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert not Block.objects.exists()
+    photo = uploads.publish(two, description="d", photo_url="https://example.com/p.jpg")
+    likes.like(one, photo.pk)
+    like = Like.objects.get()
+    assert admin_client.get(f"{prefix}like/").status_code == 200
+    assert admin_client.post(f"{prefix}like/{like.pk}/delete/", {"post": "yes"}).status_code == 302
+    photo.refresh_from_db()
+    assert photo.like_count == 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 CONNECT_SECONDS = 1.0  # a server that is there answers a SYN at once; a black hole never does
-MAX_CONNECTIONS = 64  # per process; a gunicorn worker has a few threads, a Celery child needs three
+MAX_CONNECTIONS = 256  # per process: one a thread, and a Celery child needs three
 
 
 def client() -> Redis:
