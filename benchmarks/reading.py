@@ -9,15 +9,14 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
-import statistics
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.rig import Way
 from proj.installed_servers import PostgresServer
 from proj.servers import LOOPBACK, RedisServer, Server, free_port, in_use, site_environ
 
@@ -35,22 +34,6 @@ FOLLOW = """
 INSERT INTO mydjangoapp_follow (follower_id, followee_id, created_at)
 SELECT %(me)s, 1 + (i * 3) %% %(authors)s, now() FROM generate_series(1, %(number)s) AS i;
 """
-
-
-@dataclass
-class Measured:
-    """One way's requests: a second, and their latencies in milliseconds."""
-
-    way: str
-    rates: list[float] = field(default_factory=list)
-    latencies: list[float] = field(default_factory=list)
-
-    @property
-    def rate(self) -> float:
-        return statistics.median(self.rates)
-
-    def percentile(self, percent: int) -> float:
-        return statistics.quantiles(self.latencies, n=100)[percent - 1]
 
 
 WAYS = {
@@ -81,7 +64,7 @@ def main() -> None:
         command += ["--bind", f"{LOOPBACK}:{port}", "--worker-class", "gthread", "--keep-alive", "60"]
         web = stack.enter_context(Server(command, directory / "web.log", environ))
         web.wait_for(lambda: in_use(port), seconds=60, what="the web server listens")
-        found = {number: measure(port, tokens[number], options) for number in options.followees}
+        found = {number: measure(port, tokens[number], number, options) for number in options.followees}
     text = table(found, options.photos)
     print(text)
     if not options.no_write:
@@ -111,9 +94,9 @@ def fill(photos: int, followees: list[int]) -> dict[int, str]:
     return tokens
 
 
-def measure(port: int, token: str, options: argparse.Namespace) -> dict[str, Measured]:
-    """All ways for one reader."""
-    found = {key: Measured(name) for key, (name, _) in WAYS.items()}
+def measure(port: int, token: str, followees: int, options: argparse.Namespace) -> dict[str, Way]:
+    """All ways for one reader: requests a second, and their latencies in milliseconds."""
+    found = {key: Way(name, followees) for key, (name, _) in WAYS.items()}
     for _, path in WAYS.values():
         load(port, token, path, 0.3)
     for _ in range(options.rounds):
@@ -148,7 +131,7 @@ def load(port: int, token: str, path: str, seconds: float, connections: int = 4)
     return latencies, len(latencies) / (time.perf_counter() - began)
 
 
-def table(found: dict[int, dict[str, Measured]], photos: int) -> str:
+def table(found: dict[int, dict[str, Way]], photos: int) -> str:
     """The figures as Markdown."""
     lines = [
         f"A page of 20 photos of {photos:,}, PostgreSQL 15, one web process with four threads, four clients.",
@@ -159,7 +142,7 @@ def table(found: dict[int, dict[str, Measured]], photos: int) -> str:
     for number, ways in found.items():
         limit = ways["constant"].rate
         lines += [
-            f"| {number:,} | {measured.way} | {measured.rate:,.0f} | 1/{limit / measured.rate:.1f} | "
+            f"| {number:,} | {measured.name} | {measured.rate:,.0f} | 1/{limit / measured.rate:.1f} | "
             f"{measured.percentile(50):.1f}, {measured.percentile(99):.1f} |"
             for measured in ways.values()
         ]
