@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from more_itertools import batched
 
+from . import outbox
 from .conf import conf
 from .exceptions import Blocked, FeedError
 from .homefeed import cached, followers, relations, rows
@@ -130,6 +131,7 @@ def _two(user: Any, other: Any, verb: str) -> tuple[Any, Any]:
 
 
 def _tell_readers(*users: Any) -> None:
+    outbox.note_relation(*users)
     transaction.on_commit(lambda: _in_redis(users, lambda: relations.changed(*users)), robust=True)
 
 
@@ -202,6 +204,8 @@ def user_was_saved(sender: Any, instance: Any, created: bool, **_: Any) -> None:
 
 
 def _on_commit(followee: Any, changes: list[Change], then: Callable[[Any], None] | None = None) -> None:
+    outbox.note(followee, changes)
+
     def bring_in() -> None:
         followers.apply(followee, changes)
         if then:
@@ -230,11 +234,11 @@ def _tidy(followee: Any) -> None:
 
 
 def _in_redis(user: Any, change: Callable[[], None]) -> None:
-    """SQL has committed; if Redis does not follow now, say so and go on."""
+    """SQL has committed; if Redis does not follow now, say so and go on: the outbox has it."""
     try:
         change()
     except FeedError as error:
-        logger.error("a change of the relations of user %s is in SQL only: %s", user, error)
+        logger.error("a change of the relations of user %s waits in the outbox: %s", user, error)
 
 
 def _id(user: Any) -> Any:

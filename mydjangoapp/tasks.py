@@ -14,7 +14,7 @@ from celery.signals import worker_ready
 from django.db import OperationalError as DatabaseUnavailable
 from kombu.exceptions import OperationalError as BrokerUnavailable
 
-from . import fanouts
+from . import fanouts, outbox
 from .conf import conf
 from .exceptions import FeedError, FollowersBeingRebuilt
 from .homefeed import followers, removal
@@ -79,8 +79,13 @@ def compact_followers(user_id: Any) -> None:
 
 @shared_task(name="mydjangoapp.tasks.rescue_fanouts", **LATE)
 def rescue_fanouts() -> None:
-    """Enqueues fan-outs again whose worker or message was lost. Beat sends it every few seconds."""
-    fanouts.rescue(enqueue)
+    """Enqueues fan-outs again whose worker or message was lost, and brings changes of the graph into
+    Redis that may have been. Beat sends it every few seconds."""
+    try:
+        outbox.catch_up()
+        fanouts.rescue(enqueue)
+    except (FeedError, DatabaseUnavailable) as error:
+        logger.error("nothing is rescued at the moment: %s", error)
 
 
 @worker_ready.connect(dispatch_uid="mydjangoapp.look_for_the_stalled")

@@ -3,10 +3,11 @@
 from .block import Block
 from .fanout import FanOut
 from .follow import Follow
+from .graph_change import GraphChange
 from .like import Like
 from .mute import Mute
 from .past_follow import PastFollow
 from .photo import Photo
 from .upload_key import UploadKey
 
-__all__ = ["Block", "FanOut", "Follow", "Like", "Mute", "PastFollow", "Photo", "UploadKey"]
+__all__ = ["Block", "FanOut", "Follow", "GraphChange", "Like", "Mute", "PastFollow", "Photo", "UploadKey"]

@@ -1,0 +1,152 @@
+"""A change of the graph that was committed reaches Redis, whatever happened to the first attempt."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from mydjangoapp import graph, outbox
+from mydjangoapp.exceptions import FeedsUnavailable
+from mydjangoapp.homefeed import keys
+from mydjangoapp.models import Follow, GraphChange
+from proj.servers import ROOT, Server, free_port, wait_until
+from tests import servers
+from tests.test_feed_api import ids_of, logged_in, publish
+from tests.test_feed_oracle import truth_of
+
+pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
+People = Callable[[int], list[Any]]
+
+
+@pytest.fixture
+def redis_away(settings: Any) -> Any:
+    """Switches the feeds' Redis off and on again."""
+    there = settings.MYDJANGOAPP
+
+    def switch(away: bool) -> None:
+        settings.MYDJANGOAPP = {**there, "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"} if away else there
+
+    return switch
+
+
+def settle() -> int:
+    """Lets the time pass that a change needs to settle, and catches up."""
+    GraphChange.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    return outbox.catch_up()
+
+
+def followers_of(redis: Any, author: Any) -> list[int]:
+    return [int(user) for user in redis.lrange(keys.followers(author.pk), 0, -1)]
+
+
+def test_changes_made_while_redis_is_away_arrive_when_it_is_back(
+    make_users: People, redis: Any, redis_away: Any
+) -> None:
+    me, one, two, muted = make_users(4)
+    for author in (one, muted):
+        graph.follow(me, author)
+    photos = [publish(author)[0] for author in (one, two, muted)]
+    client = logged_in(me)
+    assert ids_of(client.get("/feed/")) == [photos[2], photos[0]]
+    redis_away(True)
+    graph.follow(me, two)
+    graph.unfollow(me, one)
+    graph.mute(me, muted)
+    redis_away(False)
+    assert ids_of(client.get("/feed/")) == [photos[2], photos[0]], "not yet"
+    assert settle() == 5
+    assert ids_of(client.get("/feed/")) == [photos[1]] == truth_of(me)
+    assert not GraphChange.objects.exists()
+
+
+def test_a_process_that_dies_right_after_its_commit_loses_nothing(
+    make_users: People, redis: Any, worker: Server
+) -> None:
+    me, author, first = make_users(3)
+    graph.follow(first, author)
+    code = (
+        "import django, os; django.setup()\n"
+        "from mydjangoapp import graph\nfrom mydjangoapp.homefeed import followers\n"
+        "followers.apply = lambda *_: os.kill(os.getpid(), 9)\n"
+        f"graph.follow({me.pk}, {author.pk})\n"
+    )
+    died = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **servers.ENVIRON})
+    assert died.returncode == -9
+    assert Follow.objects.filter(follower=me).exists()
+    assert followers_of(redis, author) == [first.pk]
+    wait_until(
+        lambda: me.pk in followers_of(redis, author), seconds=20, what="the worker brings the follow in"
+    )
+
+
+def test_what_redis_lost_in_a_crash_is_brought_in_again(make_users: People, redis: Any) -> None:
+    me, author, first = make_users(3)
+    graph.follow(first, author)
+    photos = publish(author, 2)
+    logged_in(me).get("/feed/")
+    graph.follow(me, author)
+    redis.rpop(keys.followers(author.pk))  # as if the AOF had ended before the follow
+    redis.hdel(keys.marks(author.pk), me.pk)
+    redis.rpush(keys.homefeed(me.pk), 1)
+    redis.set(keys.floor(me.pk), 0)
+    settle()
+    assert followers_of(redis, author) == [first.pk, me.pk]
+    assert ids_of(logged_in(me).get("/feed/")) == photos[::-1]
+
+
+def test_a_change_that_has_arrived_does_nothing_the_second_time(make_users: People, redis: Any) -> None:
+    me, author, first = make_users(3)
+    graph.follow(first, author)
+    assert settle() == 1
+    graph.follow(me, author)
+    publish(author)
+    logged_in(me).get("/feed/")
+    before = {key: redis.dump(key) for key in redis.keys("*")}
+    assert settle() == 1
+    assert {key: redis.dump(key) for key in redis.keys("*")} == before
+
+
+def test_fresh_changes_are_left_to_settle(make_users: People) -> None:
+    graph.follow(*make_users(2))
+    assert outbox.catch_up() == 0
+    assert GraphChange.objects.count() == 1
+
+
+def test_a_rolled_back_change_leaves_nothing(make_users: People, redis: Any) -> None:
+    me, author = make_users(2)
+
+    def follow_and_fail() -> None:
+        with transaction.atomic():
+            graph.follow(me, author)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        follow_and_fail()
+    assert not GraphChange.objects.exists()
+    assert not redis.exists(keys.followers(author.pk))
+
+
+def test_an_import_is_a_row_for_each_thousand(make_users: People, redis: Any) -> None:
+    [author], others = make_users(1), make_users(1_500)
+    graph.follow_many(others, author)
+    assert GraphChange.objects.count() == 2
+    redis.delete(keys.followers(author.pk), keys.marks(author.pk), keys.state(author.pk))
+    redis.rpush(keys.followers(author.pk), 1)
+    assert settle() == 2
+    assert set(followers_of(redis, author)) - {1} == {user.pk for user in others}
+
+
+def test_what_cannot_be_applied_now_is_kept(make_users: People, redis_away: Any) -> None:
+    graph.follow(*make_users(2))
+    redis_away(True)
+    with pytest.raises(FeedsUnavailable):
+        settle()
+    assert GraphChange.objects.count() == 1
