@@ -131,8 +131,13 @@ def _two(user: Any, other: Any, verb: str) -> tuple[Any, Any]:
 
 
 def _tell_readers(*users: Any) -> None:
-    outbox.note_relation(*users)
-    transaction.on_commit(lambda: _in_redis(users, lambda: relations.changed(*users)), robust=True)
+    noted = outbox.note_relation(*users)
+
+    def tell() -> None:
+        relations.changed(*users)
+        outbox.settled(noted)
+
+    transaction.on_commit(lambda: _in_redis(users, tell), robust=True)
 
 
 def follow_many(followers_: Iterable[Any], followee: Any) -> int:
@@ -204,12 +209,13 @@ def user_was_saved(sender: Any, instance: Any, created: bool, **_: Any) -> None:
 
 
 def _on_commit(followee: Any, changes: list[Change], then: Callable[[Any], None] | None = None) -> None:
-    outbox.note(followee, changes)
+    noted = outbox.note(followee, changes)
 
     def bring_in() -> None:
         followers.apply(followee, changes)
         if then:
             then(followee)
+        outbox.settled(noted)
 
     transaction.on_commit(lambda: _in_redis(followee, bring_in), robust=True)
 

@@ -1,8 +1,9 @@
-"""Bringing changes of the graph into Redis, surely: at once on commit, and again when they have settled.
+"""Bringing changes of the graph into Redis, surely: at once on commit, or else some seconds later.
 
-The second time is for a process that died right after its commit, for a Redis that was away, and for
-one that lost its last second in a crash (AOF everysec). Every change may be applied any number of
-times, in any order (`homefeed/followers.py`), so nothing has to be remembered of the first time.
+What was applied leaves a receipt in Redis. A change without one is applied again when it has settled:
+its process died right after the commit, Redis was away, or lost its last second in a crash (AOF
+everysec), and the receipt with it. Every change may be applied any number of times, in any order
+(`homefeed/followers.py`).
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ SETTLED_AFTER = timedelta(seconds=3)  # everysec may lose two
 AT_ONCE = 1_000  # rows a query
 
 
-def note(followee: Any, changes: Sequence[Change]) -> None:
-    """Writes changes of one author's followers down, in the transaction that makes them."""
+def note(followee: Any, changes: Sequence[Change]) -> list[int]:
+    """Writes changes of one author's followers down, in the transaction that makes them; returns the
+    rows' ids, for `settled`."""
     follows = [change.row for change in changes if change.verb == "follow"]
     waiting = [
         GraphChange(verb="unfollow", follower_id=change.follower, followee_id=followee, row=change.row)
@@ -36,27 +38,37 @@ def note(followee: Any, changes: Sequence[Change]) -> None:
         waiting.append(
             GraphChange(verb="follow", followee_id=followee, row=min(follows), last_row=max(follows))
         )
-    GraphChange.objects.bulk_create(waiting)
+    return [row.pk for row in GraphChange.objects.bulk_create(waiting)]
 
 
-def note_relation(*users: Any) -> None:
+def note_relation(*users: Any) -> list[int]:
     """Writes down that whom these users want to see has changed, in the transaction that does it."""
-    GraphChange.objects.bulk_create(GraphChange(verb="relation", follower_id=user) for user in users)
+    waiting = [GraphChange(verb="relation", follower_id=user) for user in users]
+    return [row.pk for row in GraphChange.objects.bulk_create(waiting)]
+
+
+def settled(rows: Sequence[int]) -> None:
+    """Says that these rows' changes are in Redis. Raises `FeedsUnavailable`, `FeedsRefused`."""
+    if rows:
+        relations.give_receipts(rows)
 
 
 def catch_up() -> int:
-    """Applies what has settled and forgets it; returns how many rows that were.
+    """Applies what has waited long enough and has no receipt; returns how many rows that were.
 
     Any number may run at once. Raises `FeedsUnavailable`, `FeedsRefused`; what is left then is done the
     next time.
     """
-    settled = GraphChange.objects.filter(created_at__lt=timezone.now() - SETTLED_AFTER).order_by("id")
+    waiting = GraphChange.objects.filter(created_at__lt=timezone.now() - SETTLED_AFTER).order_by("id")
     done = 0
-    while rows := list(settled[:AT_ONCE]):
-        for row in rows:
-            _apply(row)
-        GraphChange.objects.filter(id__in=[row.pk for row in rows]).delete()
-        done += len(rows)
+    while rows := list(waiting[:AT_ONCE]):
+        ids = [row.pk for row in rows]
+        for row, applied in zip(rows, relations.have_receipts(ids), strict=True):
+            if not applied:
+                _apply(row)
+                done += 1
+        GraphChange.objects.filter(id__in=ids).delete()
+        relations.forget_receipts(ids)
     return done
 
 

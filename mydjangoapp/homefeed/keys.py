@@ -105,6 +105,12 @@ def likes(user: object) -> str:
     return _key("likes", user)
 
 
+def receipts() -> str:
+    """`graph-receipts`, set: ids of `GraphChange` rows that have been applied. Written after what they
+    stand for, so that a crash which takes that back takes them back, too; gone with the rows."""
+    return f"{conf.KEY_PREFIX}graph-receipts"
+
+
 def pulled() -> str:
     """`pulled`, string: a photo that was not pushed (`PULL_ABOVE`). While it is there readers look for
     such photos in SQL; without it, only if `PULL_ABOVE` is set."""

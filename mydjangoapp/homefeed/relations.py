@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from . import keys
@@ -20,6 +21,25 @@ def drop_feeds(*users: Any) -> None:
     kept = (keys.homefeed, keys.floor, keys.token, keys.relations)
     with edge():
         client().delete(*(make(user) for user in users for make in kept))
+
+
+def give_receipts(rows: Sequence[int]) -> None:
+    """Notes that these `GraphChange` rows have been applied. One round trip, repeatable."""
+    with edge():
+        client().sadd(keys.receipts(), *rows)
+
+
+def have_receipts(rows: Sequence[int]) -> list[bool]:
+    """For each of these rows whether it has been applied, as far as Redis still knows. One round trip."""
+    with edge():
+        found: Any = client().smismember(keys.receipts(), list(rows))
+    return [bool(there) for there in found]
+
+
+def forget_receipts(rows: Sequence[int]) -> None:
+    """They are needed no more. One round trip, repeatable."""
+    with edge():
+        client().srem(keys.receipts(), *rows)
 
 
 def likes_changed(user: Any) -> None:

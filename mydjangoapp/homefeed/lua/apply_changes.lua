@@ -45,12 +45,11 @@ for i = 5, #ARGV, 3 do
     if rewriting then apply(KEYS[5], KEYS[6], verb, follower, version, unsure) end
     if version > top then top = version end
   end
-  -- An old one has done so, in the very step that left its mark.
-  if verb == 'follow' and result == 'applied' then
+  if verb == 'follow' and result ~= 'unknown' then
     -- The new followee's older photos belong into this feed: it is to be built anew.
     call('DEL', ARGV[1] .. follower, ARGV[2] .. follower)
   end
-  if result ~= 'old' then call('DEL', ARGV[3] .. follower) end
+  call('DEL', ARGV[3] .. follower)
   results[#results + 1] = result
 end
 -- Also where there is no list yet: a rebuild takes it for what SQL knew, and older changes that are

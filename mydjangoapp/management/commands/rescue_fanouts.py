@@ -17,4 +17,4 @@ class Command(BaseCommand):
             rescued = fanouts.rescue(tasks.enqueue)
         except FeedError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{rescued} fan-outs enqueued again, {changes} changes of the graph settled")
+        self.stdout.write(f"{rescued} fan-outs enqueued again, {changes} changes of the graph brought in")

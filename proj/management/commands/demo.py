@@ -84,9 +84,11 @@ class Command(BaseCommand):
         log = var / "log"
         with _step(console, "Redis"):
             redis = stack.enter_context(RedisServer.at(var / "redis"))
-        environ = {"REDIS_URL": redis.url(0), "CELERY_BROKER_URL": redis.url(1)}
+        environ = {"REDIS_URL": redis.url(0), "CELERY_BROKER_URL": redis.url(1), "CACHE_URL": redis.url(2)}
         os.environ.update(environ)
         settings.MYDJANGOAPP["REDIS_URL"] = redis.url(0)
+        settings.CACHES["default"]["BACKEND"] = "django.core.cache.backends.redis.RedisCache"
+        settings.CACHES["default"]["LOCATION"] = redis.url(2)
         with _step(console, "database"):
             call_command("migrate", verbosity=0)
         with _step(console, "worker, beat and web server"):
