@@ -8,7 +8,6 @@ list, or nobody knows from where on it is complete (no floor), SQL answers, and 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,8 +20,8 @@ from more_itertools import peekable
 from ..conf import conf
 from ..exceptions import FeedError
 from ..models import Photo
-from . import cached, keys, rebuild, rows, truth
-from .connection import client, edge
+from . import cached, rebuild, rows, truth
+from .snapshot import NOTHING_KNOWN, Snapshot, read
 
 logger = logging.getLogger(__name__)
 
@@ -50,20 +49,6 @@ class Page:
     entries: list[Entry]
     older: int | None
     newer: int
-
-
-@dataclass(frozen=True)
-class _Snapshot:
-    """The user's keys at one moment. `floor` None: the list says nothing."""
-
-    ids: list[int]
-    floor: int | None
-    relations: str | None
-    likes: str | None
-    pulled: bool
-
-
-_NOTHING_KNOWN = _Snapshot([], None, None, None, pulled=False)
 
 
 def older(user: Any, *, limit: int, before: int | None = None) -> Page:
@@ -110,17 +95,17 @@ def entries_of(user: Any, photos: Iterable[Photo]) -> list[Entry]:
     ]
 
 
-def _snapshot(user: Any) -> tuple[_Snapshot, Callable[[], None]]:
+def _snapshot(user: Any) -> tuple[Snapshot, Callable[[], None]]:
     """What Redis has, and what to do about it when the page is done."""
     try:
-        snapshot = _read(user)
+        found = read(user)
     except FeedError as error:
         logger.warning("the feed of user %s from SQL only: %s", user, error)
-        return _NOTHING_KNOWN, lambda: None
-    if snapshot.floor is not None:
-        return snapshot, lambda: None
+        return NOTHING_KNOWN, lambda: None
+    if found.floor is not None:
+        return found, lambda: None
     # After the commit: within a transaction SQL may show what was true when it began.
-    return snapshot, partial(transaction.on_commit, partial(_build, user), robust=True)
+    return found, partial(transaction.on_commit, partial(_build, user), robust=True)
 
 
 def _build(user: Any) -> None:
@@ -130,49 +115,10 @@ def _build(user: Any) -> None:
         logger.warning("the feed of user %s was not built: %s", user, error)
 
 
-def _read(user: Any) -> _Snapshot:
-    with edge():
-        # One moment, hence MULTI: a list from before a rebuild with the floor from after it has holes.
-        pipeline = client().pipeline(transaction=True)
-        pipeline.lrange(keys.homefeed(user), 0, -1)
-        for name in (keys.floor(user), keys.relations(user), keys.likes(user), keys.pulled()):
-            pipeline.get(name)
-        if conf.INACTIVE_AFTER is not None:
-            pipeline.expire(keys.homefeed(user), conf.INACTIVE_AFTER)
-            pipeline.expire(keys.floor(user), conf.INACTIVE_AFTER)
-        listed, floor, relations, likes, pulled = pipeline.execute(raise_on_error=False)[:5]
-        if relations is None or likes is None:
-            relations, likes = _stand_for(user)
-    ids = {int(id_) for id_ in listed if id_.isdigit()} if isinstance(listed, list) else set()
-    ids = {id_ for id_ in ids if id_ <= truth.EVERYTHING}
-    known = bool(ids) and isinstance(floor, bytes) and floor.isdigit()
-    return _Snapshot(
-        ids=sorted(ids, reverse=True),
-        floor=int(floor) if known else None,
-        relations=_text(relations),
-        likes=_text(likes),
-        pulled=pulled is not None or conf.PULL_ABOVE is not None,
-    )
-
-
-def _stand_for(user: Any) -> tuple[bytes, bytes]:
-    """New names for what the user's relations and likes are now."""
-    pipeline = client().pipeline(transaction=True)
-    for name in (keys.relations(user), keys.likes(user)):
-        pipeline.set(name, secrets.token_hex(8), nx=True, ex=conf.CACHE_SECONDS * 24)
-    for name in (keys.relations(user), keys.likes(user)):
-        pipeline.get(name)
-    return tuple(pipeline.execute()[2:])
-
-
-def _text(value: Any) -> str | None:
-    return value.decode() if isinstance(value, bytes) else None
-
-
 class _Feed:
     """One user's feed at one moment, as a stream of entries in either direction."""
 
-    def __init__(self, user: Any, snapshot: _Snapshot, limit: int) -> None:
+    def __init__(self, user: Any, snapshot: Snapshot, limit: int) -> None:
         self._user = user
         self._at = snapshot
         self._first = limit + 1 + SPARE

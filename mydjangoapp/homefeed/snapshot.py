@@ -1,0 +1,68 @@
+"""What Redis holds of one user's feed, at one moment and in one round trip."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from ..conf import conf
+from . import keys, truth
+from .connection import client, edge
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The user's keys at one moment. `floor` None: the list says nothing."""
+
+    ids: list[int]
+    floor: int | None
+    relations: str | None
+    likes: str | None
+    pulled: bool
+
+
+NOTHING_KNOWN = Snapshot([], None, None, None, pulled=False)
+
+
+def read(user: Any) -> Snapshot:
+    """The user's keys now; two round trips if readers of his caches have to be given names first.
+
+    Prolongs the life of a feed under `INACTIVE_AFTER`. Raises `FeedsUnavailable`, `FeedsRefused`.
+    """
+    with edge():
+        # One moment, hence MULTI: a list from before a rebuild with the floor from after it has holes.
+        pipeline = client().pipeline(transaction=True)
+        pipeline.lrange(keys.homefeed(user), 0, -1)
+        for name in (keys.floor(user), keys.relations(user), keys.likes(user), keys.pulled()):
+            pipeline.get(name)
+        if conf.INACTIVE_AFTER is not None:
+            pipeline.expire(keys.homefeed(user), conf.INACTIVE_AFTER)
+            pipeline.expire(keys.floor(user), conf.INACTIVE_AFTER)
+        listed, floor, relations, likes, pulled = pipeline.execute(raise_on_error=False)[:5]
+        if relations is None or likes is None:
+            relations, likes = _stand_for(user)
+    ids = {int(id_) for id_ in listed if id_.isdigit()} if isinstance(listed, list) else set()
+    ids = {id_ for id_ in ids if id_ <= truth.EVERYTHING}
+    known = bool(ids) and isinstance(floor, bytes) and floor.isdigit()
+    return Snapshot(
+        ids=sorted(ids, reverse=True),
+        floor=int(floor) if known else None,
+        relations=_text(relations),
+        likes=_text(likes),
+        pulled=pulled is not None or conf.PULL_ABOVE is not None,
+    )
+
+
+def _stand_for(user: Any) -> tuple[bytes, bytes]:
+    """New names for what the user's relations and likes are now."""
+    pipeline = client().pipeline(transaction=True)
+    for name in (keys.relations(user), keys.likes(user)):
+        pipeline.set(name, secrets.token_hex(8), nx=True, ex=conf.CACHE_SECONDS * 24)
+    for name in (keys.relations(user), keys.likes(user)):
+        pipeline.get(name)
+    return tuple(pipeline.execute()[2:])
+
+
+def _text(value: Any) -> str | None:
+    return value.decode() if isinstance(value, bytes) else None
