@@ -111,3 +111,13 @@ def api(author: Any) -> APIClient:
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Token {Token.objects.create(user=author).key}")
     return client
+
+
+@pytest.fixture
+def pair(make_users: Callable[[int], list[Any]]) -> tuple[Any, Any]:
+    """A reader and the author he follows."""
+    me, author = make_users(2)
+    from mydjangoapp import graph
+
+    graph.follow(me, author)
+    return me, author

@@ -6,17 +6,18 @@ The result of such a build must be dropped, or the list would have a hole above 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
+from django.db import connection as database
 
 from mydjangoapp import graph
 from mydjangoapp.homefeed import keys, rebuild, scripts
-from tests.test_feed_api import carry, logged_in, publish
-from tests.test_feed_oracle import paged, truth_of
+from tests.feeds import People, carry, ids_of, logged_in, paged, publish, truth_of
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
-People = Callable[[int], list[Any]]
 Between = Callable[[Any, Any, Any], None]
 
 
@@ -94,3 +95,98 @@ def test_without_anything_in_between_a_build_is_kept(make_users: People, redis: 
     assert redis.get(keys.floor(me.pk)) == b"0"
     assert not redis.exists(keys.token(me.pk), keys.build(me.pk))
     assert rebuild.build(me.pk) is False, "it is there"
+
+
+def test_a_hundred_first_readers_build_the_list_once(
+    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, redis: Any
+) -> None:
+    me, author = pair
+    photos = publish(author, 30)
+    redis.delete(keys.homefeed(me.pk), keys.floor(me.pk))
+    built: list[bool] = []
+    build = rebuild.build
+
+    def counted(user: Any, **how: bool) -> bool:
+        built.append(build(user, **how))
+        return built[-1]
+
+    monkeypatch.setattr(rebuild, "build", counted)
+
+    together = Barrier(100)
+
+    def read(_: int) -> list[int]:
+        together.wait(timeout=60)
+        try:
+            return ids_of(logged_in(me).get("/feed/?limit=7"))
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(100) as threads:
+        pages = list(threads.map(read, range(100)))
+    assert pages == [photos[:-8:-1]] * 100
+    assert built.count(True) == 1
+
+
+def test_a_build_is_dropped_when_something_changes_meanwhile(
+    pair: tuple[Any, Any], make_users: People, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A follow between the SQL snapshot and the swap: the list would lack the followee's photos."""
+    me, author = pair
+    [other] = make_users(1)
+    publish(author, 3)
+    theirs = publish(other, 2)
+    swap = scripts.swap_build
+
+    def late(*arguments: Any) -> Any:
+        graph.follow(me, other)
+        return swap(*arguments)
+
+    monkeypatch.setattr(scripts, "swap_build", late)
+    assert rebuild.build(me.pk) is False
+    monkeypatch.undo()
+    assert redis.get(keys.floor(me.pk)) is None
+    assert ids_of(logged_in(me).get("/feed/?limit=2")) == theirs[::-1]
+
+
+def test_a_photo_that_was_committed_after_the_snapshot_is_kept_by_the_swap(
+    pair: tuple[Any, Any], redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, author = pair
+    publish(author, 3)
+    logged_in(me).get("/feed/")
+    swap = scripts.swap_build
+    new: list[int] = []
+
+    def late(*arguments: Any) -> Any:
+        new.extend(publish(author))
+        carry(new[0], author)
+        return swap(*arguments)
+
+    monkeypatch.setattr(scripts, "swap_build", late)
+    assert rebuild.build(me.pk, again=True) is True
+    assert redis.lrange(keys.homefeed(me.pk), 0, 0) == [str(new[0]).encode()]
+
+
+def test_a_list_that_is_gone_while_its_floor_is_there_is_not_an_empty_feed(
+    pair: tuple[Any, Any], redis: Any
+) -> None:
+    me, author = pair
+    old = publish(author, 3)
+    client = logged_in(me)
+    client.get("/feed/")
+    redis.delete(keys.homefeed(me.pk))
+    [new] = publish(author)
+    carry(new, author)
+    assert ids_of(client.get("/feed/")) == [new, *old[::-1]]
+
+
+def test_an_old_photo_that_arrives_late_is_in_its_place_and_once(
+    pair: tuple[Any, Any], settings: Any
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "MAX_LENGTH": 3}
+    me, author = pair
+    photos = publish(author, 8)
+    client = logged_in(me)
+    client.get("/feed/")
+    carry(photos[0], author)
+    assert paged(client, 3) == photos[::-1]

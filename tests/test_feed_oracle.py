@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection as database
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,40 +25,10 @@ from mydjangoapp.homefeed import connection, keys
 from mydjangoapp.models import Block, FanOut, Follow, Mute, PastFollow, Photo
 from proj.servers import Server, wait_until
 from tests import servers
+from tests.feeds import paged, truth_of
 
-ORACLE = """
-SELECT id FROM mydjangoapp_photo AS photo WHERE user_id = %(me)s OR (
-  (EXISTS (SELECT 1 FROM mydjangoapp_follow WHERE follower_id = %(me)s AND followee_id = photo.user_id)
-   OR (%(keep)s AND EXISTS (SELECT 1 FROM mydjangoapp_pastfollow
-                            WHERE follower_id = %(me)s AND followee_id = photo.user_id AND upto >= photo.id)))
-  AND NOT EXISTS (SELECT 1 FROM mydjangoapp_mute WHERE muter_id = %(me)s AND muted_id = photo.user_id)
-  AND NOT EXISTS (SELECT 1 FROM mydjangoapp_block WHERE blocker_id = %(me)s AND blocked_id = photo.user_id)
-  AND NOT EXISTS (SELECT 1 FROM mydjangoapp_block WHERE blocked_id = %(me)s AND blocker_id = photo.user_id)
-) ORDER BY id DESC
-"""
 PEOPLE = 4
 person = st.integers(0, PEOPLE - 1)
-
-
-def truth_of(user: Any, keep: bool = False) -> list[int]:
-    """The oracle: ids of the whole feed."""
-    with database.cursor() as cursor:
-        cursor.execute(ORACLE, {"me": user.pk, "keep": keep})
-        return [row[0] for row in cursor.fetchall()]
-
-
-def paged(client: APIClient, limit: int, *, full: bool = True) -> list[int]:
-    """Ids of the whole feed as a client gets them, page by page."""
-    ids: list[int] = []
-    url = f"/feed/?limit={limit}"
-    while url:
-        answer = client.get(url)
-        assert answer.status_code == 200, answer.content
-        page = answer.json()
-        ids += [photo["id"] for photo in page["results"]]
-        assert full is False or len(page["results"]) == limit or page["next"] is None, "pages are full"
-        url = page["next"]
-    return ids
 
 
 def all_carried() -> None:

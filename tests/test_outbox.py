@@ -22,8 +22,7 @@ from mydjangoapp.homefeed import keys, verify
 from mydjangoapp.models import Follow, GraphChange
 from proj.servers import ROOT, Server, free_port, wait_until
 from tests import servers
-from tests.test_feed_api import ids_of, logged_in, publish
-from tests.test_feed_oracle import truth_of
+from tests.feeds import ids_of, logged_in, publish, truth_of
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
 People = Callable[[int], list[Any]]

@@ -12,7 +12,7 @@ from mydjangoapp import graph
 from mydjangoapp.exceptions import Blocked
 from mydjangoapp.homefeed import keys
 from mydjangoapp.models import Block, Follow, Mute, PastFollow
-from tests.test_feed_api import ids_of, logged_in, publish
+from tests.feeds import ids_of, logged_in, publish
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
 People = Callable[[int], list[Any]]

@@ -16,7 +16,7 @@ from mydjangoapp.homefeed import keys, removal
 from mydjangoapp.models import Like, Photo
 from proj.servers import Server, wait_until
 from tests.checker import fill, outcome, wait_for_end
-from tests.test_feed_api import ids_of, logged_in, publish
+from tests.feeds import ids_of, logged_in, publish
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
 People = Callable[[int], list[Any]]

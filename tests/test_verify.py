@@ -12,8 +12,7 @@ from django.core.management import CommandError, call_command
 from mydjangoapp import graph
 from mydjangoapp.homefeed import followers, keys
 from mydjangoapp.models import FanOut, Follow
-from tests.test_feed_api import carry, ids_of, logged_in, publish
-from tests.test_feed_oracle import paged, truth_of
+from tests.feeds import carry, ids_of, logged_in, paged, publish, truth_of
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
 People = Callable[[int], list[Any]]

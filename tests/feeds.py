@@ -1,0 +1,70 @@
+"""Feeds as a client gets them, and as one SQL query says they have to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection as database
+from rest_framework.test import APIClient
+
+from mydjangoapp import uploads
+from mydjangoapp.homefeed import delivery
+
+People = Callable[[int], list[Any]]
+ORACLE = """
+SELECT id FROM mydjangoapp_photo AS photo WHERE user_id = %(me)s OR (
+  (EXISTS (SELECT 1 FROM mydjangoapp_follow WHERE follower_id = %(me)s AND followee_id = photo.user_id)
+   OR (%(keep)s AND EXISTS (SELECT 1 FROM mydjangoapp_pastfollow
+                            WHERE follower_id = %(me)s AND followee_id = photo.user_id AND upto >= photo.id)))
+  AND NOT EXISTS (SELECT 1 FROM mydjangoapp_mute WHERE muter_id = %(me)s AND muted_id = photo.user_id)
+  AND NOT EXISTS (SELECT 1 FROM mydjangoapp_block WHERE blocker_id = %(me)s AND blocked_id = photo.user_id)
+  AND NOT EXISTS (SELECT 1 FROM mydjangoapp_block WHERE blocked_id = %(me)s AND blocker_id = photo.user_id)
+) ORDER BY id DESC
+"""
+
+
+def truth_of(user: Any, keep: bool = False) -> list[int]:
+    """The oracle: ids of the whole feed."""
+    with database.cursor() as cursor:
+        cursor.execute(ORACLE, {"me": user.pk, "keep": keep})
+        return [row[0] for row in cursor.fetchall()]
+
+
+def paged(client: APIClient, limit: int, *, full: bool = True) -> list[int]:
+    """Ids of the whole feed as a client gets them, page by page."""
+    ids: list[int] = []
+    url = f"/feed/?limit={limit}"
+    while url:
+        answer = client.get(url)
+        assert answer.status_code == 200, answer.content
+        page = answer.json()
+        ids += [photo["id"] for photo in page["results"]]
+        assert full is False or len(page["results"]) == limit or page["next"] is None, "pages are full"
+        url = page["next"]
+    return ids
+
+
+def logged_in(user: Any) -> APIClient:
+    client = APIClient()
+    client.force_authenticate(user)
+    return client
+
+
+def publish(user: Any, number: int = 1) -> list[int]:
+    made = [
+        uploads.publish(user, description=f"no. {n}", photo_url="https://example.com/p.jpg")
+        for n in range(number)
+    ]
+    return [photo.pk for photo in made]
+
+
+def carry(photo: int, author: Any) -> None:
+    """A fan-out in this process, to its end."""
+    batch = delivery.claim(photo, author.pk, 0, redelivered=False, create=True)
+    assert delivery.serve(photo, author.pk, batch, lambda link: True) is delivery.Status.ENDED
+
+
+def ids_of(answer: Any) -> list[int]:
+    assert answer.status_code == 200, answer.content
+    return [photo["id"] for photo in answer.json()["results"]]
