@@ -166,7 +166,7 @@ def test_catching_up_during_an_import_leaves_each_follower_once(
     ended = Event()
 
     def catch_up_all_the_time() -> None:
-        while not ended.is_set():
+        while not ended.wait(0.05):
             outbox.catch_up()
         database.close()
 
