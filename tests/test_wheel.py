@@ -71,6 +71,8 @@ def test_the_wheel_works_in_a_new_site(redis: Any, redis_server: RedisServer, tm
     ours = ("DJANGO_", "MYDJANGOAPP_", "DATABASE_URL", "REDIS_URL", "CELERY_", "VAR_DIR", "PYTEST_")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environ |= {"PYTHONPATH": str(installed), "DJANGO_SETTINGS_MODULE": "site1.settings"}
+    # A server starts with this process's environment, too, and Celery prefers that to the settings.
+    environ["CELERY_BROKER_URL"] = redis_server.url(5)
 
     def manage(*arguments: str) -> str:
         ran = subprocess.run(
