@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.forms import ModelForm, URLField
 from django.http import HttpRequest
 
-from . import graph, images, likes
+from . import graph, images, likes, rescue, tasks
 from .exceptions import BadUpload
 from .models import Block, FanOut, Follow, Like, Mute, Photo, UploadKey
 
@@ -115,8 +115,9 @@ class FollowAdmin(_PairAdmin):
 
 @admin.register(FanOut)
 class FanOutAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
-    """The ledger, to be read."""
+    """The ledger, to be read; what was given up can be begun again."""
 
+    actions = ("begin_again",)
     list_display = ("photo_id", "state", "reached", "total", "attempts", "started_at", "finished_at")
     list_filter = ("state",)
     search_fields = ("=photo_id",)
@@ -131,6 +132,14 @@ class FanOutAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the
 
     def has_delete_permission(self, request: HttpRequest, obj: FanOut | None = None) -> bool:
         return False
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("mydjangoapp.change_fanout"))
+
+    @admin.action(description="Begin failed fan-outs again", permissions=["retry"])
+    def begin_again(self, request: HttpRequest, queryset: QuerySet[FanOut]) -> None:
+        begun = rescue.retry(tasks.enqueue, queryset.values_list("photo_id", flat=True))
+        self.message_user(request, f"{len(begun)} fan-outs begun again; only failed ones can be.")
 
 
 @admin.register(UploadKey)

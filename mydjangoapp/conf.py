@@ -192,6 +192,11 @@ class Conf:
         30.0,
         why="a fan-out that stood still for this long has lost its worker and may be taken over",
     )
+    SETTLE_SECONDS = _seconds(
+        3.0,
+        why="what Redis has held for so long its crash does not take back (appendfsync everysec may lose two "
+        "seconds): only then is a fan-out `done`, and a change of the graph forgotten",
+    )
     MAX_ATTEMPTS = _number(
         10,
         unit="attempts",
@@ -201,6 +206,10 @@ class Conf:
     REDIS_TIMEOUT = _seconds(
         2.0,
         why="how long a single Redis command may take before it counts as failed and is repeated",
+    )
+    PUBLISH_TIMEOUT = _seconds(
+        0.8,
+        why="how long a request waits for the broker to take a message; the rescue sends what it did not",
     )
     COMPACT_AFTER = _number(
         1_000,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from django.db import InterfaceError, OperationalError
+
+DATABASE_AWAY = (OperationalError, InterfaceError)
+"""What Django raises when the database does not answer, is locked, or has closed the connection."""
+
 
 class FeedError(Exception):
     """Anything this app raises of its own accord."""

@@ -1,15 +1,14 @@
-"""The ledger of fan-outs: begin, carry on, finish, rescue, and how far one has come.
+"""The ledger of fan-outs: begin, carry on, end, cancel.
 
 SQL says which photos are to be carried and which have been; Redis says how far a running one is.
-This module keeps the two in step and is all that the tasks call.
+This module keeps the two in step. What becomes of those whose worker vanished is in `rescue.py`, how
+far one has come in `standing.py`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -27,8 +26,6 @@ logger = logging.getLogger(__name__)
 Enqueue = Callable[[int, Any, int], bool]
 """Sends `insert_into_homefeed(photo, user, cursor)` to the broker."""
 
-RESCUES_AT_ONCE = 1_000
-
 
 def open_for(photo: Photo) -> FanOut:
     """The fan-out of a new photo, to be written in the photo's own transaction."""
@@ -36,7 +33,7 @@ def open_for(photo: Photo) -> FanOut:
 
 
 def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: Enqueue) -> bool:
-    """One link of the chain: serves a batch of followers; True if the author's list wants compaction.
+    """One link of the chain: serves a batch of followers; True if nobody is left to serve.
 
     May be called with the same arguments any number of times, one after the other or at once:
     each follower gets the photo once, and the chain goes on once. `cursor` only names the link, where
@@ -48,7 +45,8 @@ def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: 
         if batch.verdict is Verdict.DUPLICATE:
             return False
         if batch.verdict is Verdict.ENDED:
-            return _finish(photo, author)
+            _note_end(photo)
+            return True
         if batch.verdict is Verdict.ABSENT:
             row = _row_to_begin(photo)
             if row is None:
@@ -60,7 +58,7 @@ def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: 
                 )
             has_followers = followers.ensure(author)
             if has_followers and _is_pulled(photo, author):
-                return followers.compaction_is_due(author)
+                return True
             batch = delivery.claim(
                 photo,
                 author,
@@ -132,7 +130,13 @@ def _count_attempt(photo: int) -> bool:
     got_further = Q(cursor__lt=cursor)
     row.filter(got_further).update(attempts=0)
     row.filter(started_at=None).update(started_at=now)
-    row.update(state=FanOut.State.RUNNING, cursor=cursor, heartbeat_at=now, attempts=F("attempts") + 1)
+    row.update(
+        state=FanOut.State.RUNNING,
+        cursor=cursor,
+        heartbeat_at=now,
+        finished_at=None,
+        attempts=F("attempts") + 1,
+    )
     attempts = row.values_list("attempts", flat=True).first()
     if attempts is None:
         delivery.cancel(photo)
@@ -156,11 +160,22 @@ def _record(photo: int) -> bool:
     return bool(open_row.update(heartbeat_at=timezone.now(), **_figures(photo)))
 
 
-def _finish(photo: int, author: object) -> bool:
-    """Enters the end of a fan-out in the ledger. True if the author's list wants compaction."""
-    first = _close(photo, FanOut.State.DONE, **_figures(photo))
-    delivery.retire(photo)
-    return first and followers.compaction_is_due(author)
+def _note_end(photo: int) -> None:
+    """Enters in the ledger that nobody is left to serve. `done` is said by `rescue.settle`, when that has
+    lasted: a crash of Redis may take it back."""
+    seen = delivery.progress(photo)
+    if seen is None or seen.ended is None:
+        return  # taken back already: the rescue will see
+    noted = FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN).update(
+        state=FanOut.State.RUNNING,
+        finished_at=seen.ended_at,
+        heartbeat_at=timezone.now(),
+        cursor=seen.cursor,
+        reached=seen.reached,
+        total=seen.total,
+    )
+    if not noted:
+        delivery.retire([photo])
 
 
 def _figures(photo: int) -> dict[str, int]:
@@ -189,81 +204,3 @@ def cancel(photo: int) -> None:
         delivery.cancel(photo)
     except FeedError as error:
         logger.warning("photo %s: %s", photo, error)
-
-
-def rescue(enqueue: Enqueue) -> int:
-    """Enqueues again what waits or stands still for longer than the lease; returns how many.
-
-    Any number may run at once: each stalled fan-out is claimed by a conditional UPDATE.
-    One whose Redis state is alive is only noted. Raises `FeedsUnavailable`.
-    """
-    now = timezone.now()
-    stalled_before = now - timedelta(seconds=conf.LEASE_SECONDS)
-    stalled = FanOut.objects.filter(state__in=FanOut.OPEN).filter(
-        Q(heartbeat_at__lt=stalled_before) | Q(heartbeat_at=None, created_at__lt=stalled_before)
-    )
-    rescued = 0
-    for row in stalled.select_related("photo").order_by("id")[:RESCUES_AT_ONCE]:
-        claimed = FanOut.objects.filter(id=row.id, state=row.state, heartbeat_at=row.heartbeat_at)
-        if not claimed.update(heartbeat_at=now):
-            continue
-        author = Photo.objects.filter(id=row.photo_id).values_list("user_id", flat=True).first()
-        if author is None:
-            cancel(row.photo_id)
-            continue
-        seen = delivery.progress(row.photo_id)
-        if seen and seen.idle < conf.LEASE_SECONDS and not seen.ended:
-            continue
-        logger.warning("photo %s stood still at %d: enqueued again", row.photo_id, seen.cursor if seen else 0)
-        enqueue(row.photo_id, author, seen.cursor if seen else 0)
-        rescued += 1
-    return rescued
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How far a fan-out is. `lag_seconds`: from the upload to the end, or to now while it is open."""
-
-    photo: int
-    state: str
-    reached: int
-    total: int
-    refused: int
-    started_at: datetime | None
-    finished_at: datetime | None
-    lag_seconds: float
-
-    @property
-    def running_seconds(self) -> float:
-        """From the first batch to the end, or to now."""
-        if self.started_at is None:
-            return 0.0
-        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
-
-
-def standing(row: FanOut, uploaded_at: datetime) -> Standing:
-    """The ledger's figures, and for a running one Redis's, which are newer."""
-    reached, total, refused = row.reached, row.total, 0
-    if row.is_open:
-        try:
-            if seen := delivery.progress(row.photo_id):
-                reached, total, refused = seen.reached, seen.total, seen.refused
-        except FeedError as error:
-            logger.warning("progress of photo %s from the ledger only: %s", row.photo_id, error)
-    until = row.finished_at or timezone.now()
-    return Standing(
-        photo=row.photo_id,
-        state=row.state,
-        reached=reached,
-        total=total,
-        refused=refused,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        lag_seconds=round((until - uploaded_at).total_seconds(), 3),
-    )
-
-
-def open_ones() -> Iterator[Standing]:
-    """Every fan-out that has not ended, oldest first."""
-    for row in FanOut.objects.filter(state__in=FanOut.OPEN).order_by("id").iterator(chunk_size=500):
-        yield standing(row, row.created_at)

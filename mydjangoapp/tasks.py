@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
 from celery.signals import worker_ready
-from django.db import OperationalError as DatabaseUnavailable
-from kombu.exceptions import OperationalError as BrokerUnavailable
 
-from . import fanouts, outbox
+from . import broker, fanouts, outbox, rescue
 from .conf import conf
-from .exceptions import FeedError, FollowersBeingRebuilt
-from .homefeed import followers, removal
+from .exceptions import DATABASE_AWAY, FeedError, FollowersBeingRebuilt
+from .homefeed import delivery, followers, removal
 
 if TYPE_CHECKING:
     from celery import Task
@@ -37,21 +35,21 @@ LATE: dict[str, Any] = {
 @shared_task(bind=True, name="mydjangoapp.tasks.insert_into_homefeed", **LATE)
 def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, cursor: int = 0) -> None:
     """Carries a photo to the next batch of its author's followers and enqueues the batch after it."""
-    delivery = self.request.delivery_info or {}
-    redelivered = bool(delivery.get("redelivered")) or self.request.retries > 0
+    message = self.request.delivery_info or {}
+    redelivered = bool(message.get("redelivered")) or self.request.retries > 0
     try:
-        wants_compaction = fanouts.carry(photo_id, user_id, cursor, redelivered=redelivered, enqueue=enqueue)
+        ended = fanouts.carry(photo_id, user_id, cursor, redelivered=redelivered, enqueue=enqueue)
+        if ended and delivery.settle_is_wanted():
+            broker.send(settle_fanouts, countdown=conf.SETTLE_SECONDS)
     except FollowersBeingRebuilt as error:
         raise self.retry(exc=error, countdown=1) from error
-    except (FeedError, DatabaseUnavailable) as error:
+    except (FeedError, *DATABASE_AWAY) as error:
         logger.error("photo %s: %s", photo_id, error)
         if isinstance(error, FeedError):
             fanouts.note_error(photo_id, error)
         if self.request.retries >= RETRIES:
             return  # the ledger still has it as open: the rescue goes on, and its attempts are counted
         raise self.retry(exc=error, countdown=2**self.request.retries) from error
-    if wants_compaction:
-        _send(compact_followers, user_id)
 
 
 @shared_task(bind=True, name="mydjangoapp.tasks.remove_from_homefeed", **LATE)
@@ -77,14 +75,35 @@ def compact_followers(user_id: Any) -> None:
     followers.compact(user_id)
 
 
+@shared_task(name="mydjangoapp.tasks.settle_fanouts", **LATE)
+def settle_fanouts() -> None:
+    """Says `done` of fan-outs that have ended for good; sent when one ends, and by itself while there are
+    more. If it is lost, the rescue does the same."""
+    try:
+        if _settle():
+            broker.send(settle_fanouts, countdown=conf.SETTLE_SECONDS)
+    except (FeedError, *DATABASE_AWAY) as error:
+        logger.error("no fan-out is settled at the moment: %s", error)
+
+
+def _settle() -> bool:
+    """Whether there are more."""
+    settled = rescue.settle(enqueue)
+    for author in settled.authors:
+        if followers.compaction_is_due(author):
+            broker.send(compact_followers, _plain(author))
+    return settled.more
+
+
 @shared_task(name="mydjangoapp.tasks.rescue_fanouts", **LATE)
 def rescue_fanouts() -> None:
-    """Enqueues fan-outs again whose worker or message was lost, and brings changes of the graph into
-    Redis that may have been. Beat sends it every few seconds."""
+    """Enqueues fan-outs again whose worker or message was lost, settles those that have ended, and brings
+    changes of the graph into Redis that may have been. Beat sends it every few seconds."""
     try:
         outbox.catch_up()
-        fanouts.rescue(enqueue)
-    except (FeedError, DatabaseUnavailable) as error:
+        rescue.rescue(enqueue)
+        _settle()
+    except (FeedError, *DATABASE_AWAY) as error:
         logger.error("nothing is rescued at the moment: %s", error)
 
 
@@ -94,7 +113,7 @@ def look_for_the_stalled(sender: Any, **_: Any) -> None:
     once per lease. So a single worker heals itself even where no beat runs."""
 
     def look() -> None:
-        _send(rescue_fanouts, expires=conf.LEASE_SECONDS)
+        broker.send(rescue_fanouts, expires=conf.LEASE_SECONDS)
 
     look()
     sender.timer.call_repeatedly(conf.LEASE_SECONDS, look)
@@ -103,23 +122,14 @@ def look_for_the_stalled(sender: Any, **_: Any) -> None:
 def enqueue(photo: int, user: Any, cursor: int = 0) -> bool:
     """Sends the message of one link; False, and a line in the log, if the broker does not take it.
     Never raises: the rescue sends it again when the lease is over."""
-    return _send(insert_into_homefeed, photo, user if isinstance(user, int) else str(user), cursor)
+    return broker.send(insert_into_homefeed, photo, _plain(user), cursor)
 
 
 def enqueue_removal(photo: int, user: Any, cursor: int = 0) -> bool:
     """Sends the message of one link of a removal. Never raises."""
-    return _send(remove_from_homefeed, photo, user if isinstance(user, int) else str(user), cursor)
+    return broker.send(remove_from_homefeed, photo, _plain(user), cursor)
 
 
-def _send(task: Task[Any, Any], *arguments: Any, **options: Any) -> bool:
-    try:
-        task.apply_async(arguments, retry=False, **options)
-        return True
-    except BrokerUnavailable as error:
-        logger.warning(
-            "the broker does not answer (%s); %s%r was not enqueued, the rescue will do it",
-            error,
-            task.name,
-            arguments,
-        )
-        return False
+def _plain(user: Any) -> Any:
+    """A user id as JSON can hold it."""
+    return user if isinstance(user, int) else str(user)

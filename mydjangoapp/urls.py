@@ -20,6 +20,7 @@ urlpatterns = [
     path("users/<str:user_id>/mute/", people.MuteView.as_view(), name="mute"),
     path("users/<str:user_id>/block/", people.BlockView.as_view(), name="block"),
     path("photos/<int:photo_id>/fanout/", views.FanOutView.as_view(), name="fanout"),
+    path("photos/<int:photo_id>/fanout/retry/", views.RetryView.as_view(), name="retry"),
     path("livez/", health.livez, name="livez"),
     path("readyz/", health.ReadyView.as_view(), name="readyz"),
 ]

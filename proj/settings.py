@@ -112,10 +112,10 @@ def _cache() -> dict[str, Any]:
     beside = feeds._replace(path="/2").geturl() if feeds.scheme.startswith("redis") else "locmemcache://"
     cache: dict[str, Any] = dict(env.cache_url("CACHE_URL", default=beside))
     if cache["BACKEND"].endswith("RedisCache"):
-        cache["OPTIONS"] = {"socket_connect_timeout": 0.5, "socket_timeout": 1.0, "protocol": 2}
+        cache["OPTIONS"] = {"socket_connect_timeout": 0.5, "socket_timeout": 0.8, "protocol": 2}
     elif ".memcached." in cache["BACKEND"]:
         cache["BACKEND"] = "django.core.cache.backends.memcached.PyMemcacheCache"
-        cache["OPTIONS"] = {"connect_timeout": 0.5, "timeout": 1.0, "ignore_exc": True}
+        cache["OPTIONS"] = {"connect_timeout": 0.5, "timeout": 0.8, "ignore_exc": True}
     return cache
 
 
@@ -157,7 +157,9 @@ SPECTACULAR_SETTINGS = {
 # themselves; here is what only the site can set. Reasons: docs/OPERATING.md.
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="redis://127.0.0.1:6379/1")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+# A refused connection is an answer: kombu would ask for two seconds whether it is meant.
+_FAIL_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = _FAIL_AT_ONCE | (
     {
         "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", default=60),
         "unacked_restore_interval": 5,
@@ -168,9 +170,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
         "health_check_interval": 10,
     }
     if CELERY_BROKER_URL.startswith("redis")
-    else {"confirm_publish": True}
+    else {"confirm_publish": True, "read_timeout": 20, "write_timeout": 20}
 )
 CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # Celery's own 100 end a worker in a long outage
+CELERY_BROKER_HEARTBEAT = 10
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"

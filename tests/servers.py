@@ -14,7 +14,13 @@ from proj.servers import RedisServer, site_environ
 
 DIRECTORY = Path(tempfile.mkdtemp(prefix="feeds-test-"))
 REDIS = RedisServer.at(DIRECTORY / "redis")
-ENVIRON = site_environ(REDIS, DIRECTORY, MYDJANGOAPP_LEASE_SECONDS="3", MYDJANGOAPP_UPLOAD_RATE="100000/min")
+ENVIRON = site_environ(
+    REDIS,
+    DIRECTORY,
+    MYDJANGOAPP_LEASE_SECONDS="3",
+    MYDJANGOAPP_SETTLE_SECONDS="0.2",
+    MYDJANGOAPP_UPLOAD_RATE="100000/min",
+)
 
 atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
 

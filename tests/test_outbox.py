@@ -65,6 +65,7 @@ def test_changes_made_while_redis_is_away_arrive_when_it_is_back(
     redis_away(False)
     assert ids_of(client.get("/feed/")) == [photos[2], photos[0]], "not yet"
     assert settle() == 3
+    assert settle() == 0, "each once, and then forgotten"
     assert not redis.exists(keys.receipts())
     assert ids_of(client.get("/feed/")) == [photos[1]] == truth_of(me)
     assert not GraphChange.objects.exists()
@@ -104,6 +105,26 @@ def test_what_redis_lost_in_a_crash_is_brought_in_again(make_users: People, redi
     assert settle() == 2
     assert followers_of(redis, author) == [first.pk, me.pk]
     assert ids_of(logged_in(me).get("/feed/")) == photos[::-1]
+
+
+def test_what_is_lost_again_after_it_was_brought_in_is_brought_in_again(
+    make_users: People, redis: Any, redis_away: Any
+) -> None:
+    me, author, first = make_users(3)
+    graph.follow(first, author)
+    redis_away(True)
+    graph.follow(me, author)
+    redis_away(False)
+    lists = [keys.followers(author.pk), keys.marks(author.pk), keys.receipts()]
+    before = {key: redis.dump(key) for key in lists}
+    assert settle() == 1, "the one that was there is forgotten, the other applied"
+    assert followers_of(redis, author) == [first.pk, me.pk]
+    for key, value in before.items():  # a crash takes it back
+        redis.delete(key)
+        if value:
+            redis.restore(key, 0, value)
+    assert settle() == 1
+    assert followers_of(redis, author) == [first.pk, me.pk]
 
 
 def test_a_change_that_has_arrived_does_nothing_the_second_time(make_users: People, redis: Any) -> None:
@@ -159,10 +180,10 @@ def test_what_cannot_be_applied_now_is_kept(make_users: People, redis_away: Any)
 
 
 def test_catching_up_during_an_import_leaves_each_follower_once(
-    make_users: People, redis: Any, monkeypatch: pytest.MonkeyPatch
+    make_users: People, redis: Any, settings: Any
 ) -> None:
     [author], others = make_users(1), make_users(12_000)
-    monkeypatch.setattr(outbox, "SETTLED_AFTER", timedelta(0))
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "SETTLE_SECONDS": 0.001}
     ended = Event()
 
     def catch_up_all_the_time() -> None:

@@ -79,11 +79,26 @@ def test_a_redis_that_evicts_is_a_warning_in_check_and_readyz(db: None, redis: A
     assert run_checks(tags=["mydjangoapp"]) == []
 
 
+def test_a_redis_that_writes_nothing_down_is_named_by_readyz(db: None, redis: Any, client: Any) -> None:
+    redis.config_set("appendonly", "no")
+    try:
+        assert "appendonly is no" in client.get("/readyz/").json()["redis"]
+    finally:
+        redis.config_set("appendonly", "yes")
+    assert client.get("/readyz/").json()["redis"] == "ok"
+
+
 def test_health_says_what_is_there(transactional_db: None, redis: Any, client: Any) -> None:
     assert client.get("/livez/").json() == {"live": True}
     answer = client.get("/readyz/")
     assert answer.status_code == 200
-    assert answer.json() == {"ready": True, "database": "ok", "redis": "ok", "broker": "ok"}
+    assert answer.json() == {
+        "ready": True,
+        "database": "ok",
+        "redis": "ok",
+        "broker": "ok",
+        "fanouts": "ok",
+    }
 
 
 def test_readyz_names_what_is_not_there(

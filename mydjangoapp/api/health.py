@@ -12,22 +12,30 @@ from health_check.checks import Database
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 from health_check.views import HealthCheckView
 
-from ..exceptions import FeedError
+from .. import standing
+from ..conf import conf
+from ..exceptions import DATABASE_AWAY, FeedError
 from ..homefeed import connection
 
 
 @dataclasses.dataclass
 class FeedsRedis(HealthCheck):  # type: ignore[misc]  # comes without types
-    """The feeds' Redis answers, and does not evict."""
+    """The feeds' Redis answers, does not evict, and writes down what it has."""
 
     def run(self) -> None:
         try:
             connection.ping()
             policy = connection.eviction_policy()
+            persists = connection.persists()
         except FeedError as error:
             raise ServiceUnavailable(str(error)) from error
+        wrong = []
         if policy not in (None, "noeviction"):
-            raise ServiceWarning(f"maxmemory-policy is {policy}: feeds may be dropped. Set noeviction.")
+            wrong.append(f"maxmemory-policy is {policy}: feeds may be dropped. Set noeviction.")
+        if persists is False:
+            wrong.append("appendonly is no: a restart empties all feeds. Set appendonly yes.")
+        if wrong:
+            raise ServiceWarning(" ".join(wrong))
 
 
 @dataclasses.dataclass
@@ -42,10 +50,32 @@ class Broker(HealthCheck):  # type: ignore[misc]  # comes without types
             raise ServiceUnavailable(f"Celery's broker does not answer ({type(error).__name__}).") from error
 
 
+@dataclasses.dataclass
+class Deliveries(HealthCheck):  # type: ignore[misc]  # comes without types
+    """Fan-outs are taken up in time, and none has been given up."""
+
+    def run(self) -> None:
+        try:
+            waiting = standing.longest_wait()
+            failed = standing.failed_ones()
+        except DATABASE_AWAY as error:
+            raise ServiceWarning("unknown without the database") from error
+        wrong = []
+        if waiting > conf.LEASE_SECONDS + GRACE:
+            wrong.append(
+                f"The oldest waiting fan-out has waited for {waiting:.0f} s, longer than the lease: "
+                "see that a worker and beat are running."
+            )
+        if failed:
+            wrong.append(f"{failed} failed: see last_error in the admin, then manage.py fanouts --retry.")
+        if wrong:
+            raise ServiceWarning(" ".join(wrong))
+
+
 class ReadyView(HealthCheckView):  # type: ignore[misc]  # comes without types
     """200 if all that a request may need is there, else 503; names each part and what is wrong with it."""
 
-    checks = (Database, FeedsRedis, Broker)
+    checks = (Database, FeedsRedis, Broker, Deliveries)
 
     async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> JsonResponse:
         with self.get_executor() as executor:
@@ -57,7 +87,9 @@ class ReadyView(HealthCheckView):  # type: ignore[misc]  # comes without types
         return JsonResponse({"ready": not unreachable, **parts}, status=503 if unreachable else 200)
 
 
-_NAMES = {Database: "database", FeedsRedis: "redis", Broker: "broker"}
+GRACE = 10  # seconds that a rescue may take to come round
+
+_NAMES = {Database: "database", FeedsRedis: "redis", Broker: "broker", Deliveries: "fanouts"}
 
 
 def livez(request: HttpRequest) -> JsonResponse:

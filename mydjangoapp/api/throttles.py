@@ -11,6 +11,7 @@ from rest_framework.throttling import AnonRateThrottle, SimpleRateThrottle, User
 from rest_framework.views import APIView
 
 from ..conf import conf
+from ..homefeed import cached
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +20,11 @@ class _OpenWithoutCache(SimpleRateThrottle):
     """Without the cache that counts nobody is held up: better no limit for a while than no uploads."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
+        if not cached.breaker.allows():
+            return True
         try:
-            return super().allow_request(request, view)
+            with cached.watched():
+                return super().allow_request(request, view)
         except Exception as error:  # each cache backend raises its own
             logger.warning("no limit on %s: the cache does not answer (%s)", self.scope, error)
             return True

@@ -8,17 +8,17 @@ from rest_framework import status
 from rest_framework.authentication import SessionAuthentication, TokenAuthentication
 from rest_framework.authtoken.serializers import AuthTokenSerializer
 from rest_framework.authtoken.views import ObtainAuthToken
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.parsers import BaseParser
-from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.permissions import BasePermission, IsAdminUser, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from .. import fanouts, images, uploads
+from .. import images, rescue, standing, tasks, uploads
 from ..exceptions import BadUpload
 from ..models import FanOut, Photo
+from .outages import AnswersWhenAway
 from .parsers import BoundedFormParser, BoundedJSONParser, BoundedMultiPartParser
 from .permissions import IsAuthorOrStaff
 from .serializers import (
@@ -31,7 +31,7 @@ from .serializers import (
 from .throttles import TokenThrottle, UploadThrottle
 
 
-class View(APIView):
+class View(AnswersWhenAway):
     """JSON out, logged in by token or session. The token comes first, so that a refusal is a 401."""
 
     authentication_classes = (TokenAuthentication, SessionAuthentication)
@@ -40,7 +40,7 @@ class View(APIView):
     renderer_classes = (JSONRenderer,)
 
 
-class TokenView(ObtainAuthToken):
+class TokenView(AnswersWhenAway, ObtainAuthToken):
     """Username and password for a token, to be sent as `Authorization: Token …`."""
 
     authentication_classes = ()  # or a password could be tried by Basic, past the throttle
@@ -109,4 +109,28 @@ class FanOutView(View):
         photo = get_object_or_404(Photo, id=photo_id)
         self.check_object_permissions(request, photo)
         row = get_object_or_404(FanOut, photo=photo)
-        return Response(StandingSerializer(fanouts.standing(row, photo.created_at)).data)
+        return Response(StandingSerializer(standing.standing(row, photo.created_at)).data)
+
+
+class RetryView(View):
+    """Begins a fan-out again that was given up as failed; for staff. Who has the photo does not get it
+    twice."""
+
+    permission_classes = (IsAdminUser,)
+
+    @extend_schema(request=None, responses={202: StandingSerializer})
+    def post(self, request: Request, photo_id: int) -> Response:
+        photo = get_object_or_404(Photo, id=photo_id)
+        if not rescue.retry(tasks.enqueue, [photo_id]):
+            raise NotFailed
+        row = get_object_or_404(FanOut, photo=photo)
+        data = StandingSerializer(standing.standing(row, photo.created_at)).data
+        return Response(data, status.HTTP_202_ACCEPTED)
+
+
+class NotFailed(APIException):
+    """409"""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_detail = "Only a fan-out whose state is failed can be begun again."
+    default_code = "not_failed"

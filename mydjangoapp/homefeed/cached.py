@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +20,14 @@ from django.core.cache import cache, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
+from ..breaker import Breaker
 from ..conf import conf
 from . import keys
 
 logger = logging.getLogger(__name__)
 
+breaker = Breaker(seconds=2.0)
+PATIENCE = 0.4  # seconds; a cache that takes longer is worse than none
 STAMPS_LIVE_LONGER = 2  # times: an entry must never outlive the stamp that voids it
 
 
@@ -82,12 +87,16 @@ def fetch(*asked: tuple[Kind, Iterable[Any]]) -> list[dict[Any, Any]]:
                 if of.kind.kept:
                     new[of.entries[id_]] = (found.get(of.stamps.get(id_, "")), rows[id_])
         results.append({id_: row for id_, row in rows.items() if row is not None})
-    _set_many(new)
+    if breaker.allows():
+        _set_many(new)
     return results
 
 
 def changed(kind: str, *ids: Any) -> None:
-    """Voids the entries of rows that have been changed or deleted. Call it when that is committed."""
+    """Voids the entries of rows that have been changed or deleted. Call it when that is committed.
+
+    Tried even while the cache is not asked otherwise: an entry must not outlive its row.
+    """
     stamp = secrets.token_hex(8)
     _set_many(dict.fromkeys(keys.cached(_stamp(kind), ids).values(), stamp), times=STAMPS_LIVE_LONGER)
 
@@ -103,10 +112,11 @@ def is_shared() -> bool:
 
 
 def _get_many(names: list[str]) -> dict[str, Any]:
-    if not names or not is_shared():
+    if not names or not is_shared() or not breaker.allows():
         return {}
     try:
-        return cache.get_many(names)
+        with watched():
+            return cache.get_many(names)
     except Exception as error:  # each backend raises its own
         logger.warning("the cache does not answer (%s): reading from SQL", error)
         return {}
@@ -116,7 +126,23 @@ def _set_many(entries: Mapping[str, Any], times: int = 1) -> None:
     if not entries or not is_shared():
         return
     try:
-        if failed := cache.set_many(dict(entries), conf.CACHE_SECONDS * times):
+        with watched():
+            failed = cache.set_many(dict(entries), conf.CACHE_SECONDS * times)
+        if failed:
             logger.warning("the cache did not take %d of %d entries", len(failed), len(entries))
     except Exception as error:  # each backend raises its own
         logger.warning("the cache does not answer (%s)", error)
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Around a call of the cache: one that takes too long is the last for some seconds."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        # By the clock, because some backends swallow their time-outs.
+        if time.monotonic() - began > PATIENCE:
+            breaker.trip()
+        else:
+            breaker.reset()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import redis
@@ -18,6 +18,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from redis.retry import Retry
 
+from ..breaker import Breaker
 from ..conf import conf
 from ..exceptions import FeedsRefused, FeedsUnavailable
 
@@ -59,19 +60,39 @@ def server() -> str:
 
 @contextmanager
 def edge() -> Iterator[None]:
-    """Turns redis-py's errors into `FeedsUnavailable` and `FeedsRefused`."""
+    """Turns redis-py's errors into `FeedsUnavailable` and `FeedsRefused`.
+
+    After a command that ran into its time-out none is sent for a second: see `Breaker`.
+    """
+    breaker = _breaker(conf.REDIS_URL)
+    if not breaker.allows():
+        raise _unavailable("it did not a moment ago")
     try:
         yield
-    except (ConnectionError, TimeoutError) as error:
-        raise FeedsUnavailable(
-            f"The feeds' Redis at {server()} does not answer ({error}). "
-            "Check that it runs and that MYDJANGOAPP['REDIS_URL'] names it."
-        ) from error
+        breaker.reset()
+    except TimeoutError as error:
+        breaker.trip()
+        raise _unavailable(error) from error
+    except ConnectionError as error:
+        raise _unavailable(error) from error
     except RedisError as error:
+        breaker.reset()
         raise FeedsRefused(
             f"The feeds' Redis at {server()} refused a command: {error}. If it is out of memory, raise its "
             "maxmemory (policy noeviction); if it is a replica, point REDIS_URL at the primary."
         ) from error
+
+
+def _unavailable(why: object) -> FeedsUnavailable:
+    return FeedsUnavailable(
+        f"The feeds' Redis at {server()} does not answer ({why}). "
+        "Check that it runs and that MYDJANGOAPP['REDIS_URL'] names it."
+    )
+
+
+@lru_cache(maxsize=8)
+def _breaker(url: str) -> Breaker:
+    return Breaker(seconds=1.0)
 
 
 def eviction_policy() -> str | None:
@@ -83,6 +104,17 @@ def eviction_policy() -> str | None:
         return None
     value = next(iter(policies.values()), None)
     return value.decode() if isinstance(value, bytes) else value
+
+
+def persists() -> bool | None:
+    """Whether the server writes an append-only file, None where a provider hides it. Raises
+    `FeedsUnavailable`."""
+    try:
+        with edge():
+            info: dict[str, Any] = client().info("persistence")
+    except FeedsRefused:
+        return None
+    return bool(info.get("aof_enabled"))
 
 
 def ping() -> None:

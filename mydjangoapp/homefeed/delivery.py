@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,12 @@ class Progress:
     started: float
     beat: float
     idle: float
-    ended: bool
+    ended: float | None
+    """When nobody was left to serve; None while somebody is."""
+
+    @property
+    def ended_at(self) -> datetime | None:
+        return None if self.ended is None else datetime.fromtimestamp(self.ended, UTC)
 
 
 def claim(
@@ -241,14 +247,37 @@ def progress(photo: int) -> Progress | None:
         started=float(raw[b"started"]),
         beat=beat,
         idle=seconds + microseconds / 1e6 - beat,
-        ended=b"ended" in raw,
+        ended=float(raw[b"ended"]) if b"ended" in raw else None,
     )
 
 
-def retire(photo: int) -> None:
-    """Lets the hash of a fan-out go, some minutes after the ledger has its figures. One round trip."""
+def ended_for(photos: Sequence[int]) -> list[float | None]:
+    """For each fan-out how many seconds ago it ended, None if Redis knows of no end. One round trip."""
     with edge():
-        client().expire(keys.fanout(photo), ENDED_SECONDS)
+        pipeline = client().pipeline(transaction=False)
+        pipeline.time()
+        for photo in photos:
+            pipeline.hget(keys.fanout(photo), "ended")
+        (seconds, microseconds), *ended = pipeline.execute()
+    now = seconds + microseconds / 1e6
+    return [None if at is None else now - float(at) for at in ended]
+
+
+def settle_is_wanted() -> bool:
+    """Whether nobody has been told yet to settle the fan-outs that end now; says so once per
+    `SETTLE_SECONDS`. One round trip."""
+    with edge():
+        milliseconds = max(1, int(conf.SETTLE_SECONDS * 1000))
+        return bool(client().set(keys.settling(), 1, nx=True, px=milliseconds))
+
+
+def retire(photos: Iterable[int]) -> None:
+    """Lets the hashes of fan-outs go, some minutes after the ledger has their figures. One round trip."""
+    with edge():
+        pipeline = client().pipeline(transaction=False)
+        for photo in photos:
+            pipeline.expire(keys.fanout(photo), ENDED_SECONDS)
+        pipeline.execute()
 
 
 def note_pulled(photo: int) -> None:

@@ -111,6 +111,12 @@ def receipts() -> str:
     return f"{conf.KEY_PREFIX}graph-receipts"
 
 
+def settling() -> str:
+    """`settling`, string: a task is on its way that looks at the fan-outs that have ended. Lives for
+    `SETTLE_SECONDS`."""
+    return f"{conf.KEY_PREFIX}settling"
+
+
 def pulled() -> str:
     """`pulled`, string: a photo that was not pushed (`PULL_ABOVE`). While it is there readers look for
     such photos in SQL; without it, only if `PULL_ABOVE` is set."""

@@ -36,7 +36,9 @@ class FanOut(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True, help_text="last sign of life")
-    finished_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(
+        null=True, blank=True, help_text="the end; while the state is still running it has to settle"
+    )
     attempts = models.PositiveIntegerField(default=0, help_text="starts without progress in between")
     last_error = models.TextField(blank=True)
 
@@ -48,7 +50,8 @@ class FanOut(models.Model):
                 fields=["heartbeat_at"],
                 name="fanout_open",
                 condition=models.Q(state__in=["waiting", "running"]),
-            )
+            ),
+            models.Index(fields=["id"], name="fanout_failed", condition=models.Q(state="failed")),
         ]
 
     def __str__(self) -> str:

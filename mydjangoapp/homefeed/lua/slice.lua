@@ -96,7 +96,8 @@ repeat
 until served
 
 local time = call('TIME')
-call('HSET', KEYS[1], 'cursor', upto, 'beat', time[1] + time[2] / 1000000,
+local now = string.format('%.6f', time[1] + time[2] / 1000000)
+call('HSET', KEYS[1], 'cursor', upto, 'beat', now,
   'reached', tonumber(f[9]) + #users - gone - refused)
 local all_gone = tonumber(f[10]) + gone
 if gone > 0 or refused > 0 or not f[4] or f[4] == 1 or length - all_gone ~= tonumber(f[8]) then
@@ -104,7 +105,7 @@ if gone > 0 or refused > 0 or not f[4] or f[4] == 1 or length - all_gone ~= tonu
     'refused', tonumber(f[11]) + refused)
 end
 if upto >= length then
-  call('HSET', KEYS[1], 'ended', 1)
+  call('HSET', KEYS[1], 'ended', now)
   call('SREM', KEYS[5], photo)
   return {'ended', 0, refused, refused_key, refused_error}
 end

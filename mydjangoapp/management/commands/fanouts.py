@@ -1,25 +1,41 @@
-"""`manage.py fanouts [--watch]`"""
+"""`manage.py fanouts [--watch | --retry [PHOTO ...]]`"""
 
 import time
 from typing import IO, Any, cast
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from mydjangoapp import fanouts
-from mydjangoapp.fanouts import Standing
+from mydjangoapp import rescue, standing, tasks
 from mydjangoapp.models import FanOut
+from mydjangoapp.standing import Standing
 
 
 class Command(BaseCommand):
-    help = "Shows the fan-outs that are under way: followers reached, rate, time left."
+    help = (
+        "Shows the fan-outs that are under way: followers reached, rate, time left. "
+        "With --retry begins those again that were given up as failed."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--watch", action="store_true", help="keep showing them, until Ctrl-C")
+        either = parser.add_mutually_exclusive_group()
+        either.add_argument("--watch", action="store_true", help="keep showing them, until Ctrl-C")
+        either.add_argument(
+            "--retry",
+            nargs="*",
+            type=int,
+            metavar="PHOTO",
+            help="begin the failed fan-outs of these photos again, or all that failed",
+        )
         parser.add_argument("--interval", type=float, default=0.2, help="seconds between two looks (0.2)")
 
-    def handle(self, *args: Any, watch: bool, interval: float, **options: Any) -> None:
+    def handle(
+        self, *args: Any, watch: bool, interval: float, retry: list[int] | None, **options: Any
+    ) -> None:
+        if retry is not None:
+            self._retry(retry)
+            return
         console = Console(file=cast(IO[str], self.stdout))
         if not watch:
             self._once(console)
@@ -28,13 +44,21 @@ class Command(BaseCommand):
             with bars(console) as shown:
                 board = Board(shown)
                 while True:
-                    board.show(list(fanouts.open_ones()))
+                    board.show(list(standing.open_ones()))
                     time.sleep(interval)
         except KeyboardInterrupt:
             return
 
+    def _retry(self, photos: list[int]) -> None:
+        begun = rescue.retry(tasks.enqueue, photos or None)
+        if others := sorted(set(photos) - set(begun)):
+            raise CommandError(f"Not failed, or not there: {', '.join(map(str, others))}.")
+        self.stdout.write(f"{len(begun)} fan-outs begun again")
+
     def _once(self, console: Console) -> None:
-        standings = list(fanouts.open_ones())
+        standings = list(standing.open_ones())
+        if failed := standing.failed_ones():
+            console.print(f"{failed:,} failed: see their last_error in the admin, then fanouts --retry.")
         if not standings:
             console.print("No fan-out is under way.")
             return
@@ -63,25 +87,25 @@ class Board:
 
     def show(self, standings: list[Standing]) -> None:
         """Brings every bar to where its fan-out is now."""
-        for standing in standings:
-            line = self._lines.get(standing.photo)
+        for one in standings:
+            line = self._lines.get(one.photo)
             if line is None:
-                line = self._shown.add_task("", photo=standing.photo, state=standing.state, rate="")
-                self._lines[standing.photo] = line
+                line = self._shown.add_task("", photo=one.photo, state=one.state, rate="")
+                self._lines[one.photo] = line
             self._shown.update(
                 line,
-                completed=standing.reached + standing.refused,
-                total=standing.total or None,
-                state=standing.state,
-                rate=_rate(standing),
+                completed=one.reached + one.refused,
+                total=one.total or None,
+                state=one.state,
+                rate=_rate(one),
             )
-        ended = self._lines.keys() - {standing.photo for standing in standings}
+        ended = self._lines.keys() - {one.photo for one in standings}
         for row in FanOut.objects.filter(photo_id__in=ended):
             line = self._lines.pop(row.photo_id)
             self._shown.update(line, completed=row.reached, total=row.total or 1, state=row.state)
             self._shown.stop_task(line)
 
 
-def _rate(standing: Standing) -> str:
-    seconds = standing.running_seconds
-    return f"{standing.reached / seconds:,.0f}/s" if seconds > 0 else ""
+def _rate(one: Standing) -> str:
+    seconds = one.running_seconds
+    return f"{one.reached / seconds:,.0f}/s" if seconds > 0 else ""

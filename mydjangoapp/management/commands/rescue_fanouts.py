@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from mydjangoapp import fanouts, outbox, tasks
+from mydjangoapp import outbox, rescue, tasks
 from mydjangoapp.exceptions import FeedError
 
 
@@ -14,7 +14,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             changes = outbox.catch_up()
-            rescued = fanouts.rescue(tasks.enqueue)
+            rescued = rescue.rescue(tasks.enqueue)
+            settled = rescue.settle(tasks.enqueue)
         except FeedError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{rescued} fan-outs enqueued again, {changes} changes of the graph brought in")
+        self.stdout.write(
+            f"{rescued + settled.reopened} fan-outs enqueued again, {changes} changes of the graph brought in"
+        )

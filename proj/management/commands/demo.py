@@ -111,7 +111,7 @@ class Command(BaseCommand):
             f"POST /upload/ answered 201 in {(time.monotonic() - began) * 1000:.0f} ms: photo {photo['id']}"
         )
         standing = _watch(console, photo["fanout"], token)
-        took = time.monotonic() - began
+        took = standing["lag_seconds"]
         console.print(
             f"[bold]{standing['reached']:,} of {standing['total']:,} followers served in {took:.2f} s, "
             f"{standing['reached'] / took:,.0f} a second from the upload on[/bold]"

@@ -1,0 +1,30 @@
+"""What a caller is told while a server that his request needs is away."""
+
+from __future__ import annotations
+
+from rest_framework import status
+from rest_framework.exceptions import APIException
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from ..exceptions import DATABASE_AWAY, FeedError
+
+
+class Unavailable(APIException):
+    """503: ask again in some seconds, nothing is half done."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "unavailable"
+    wait = 5  # seconds, sent as Retry-After
+
+
+class AnswersWhenAway(APIView):
+    """A view that answers 503 and a sentence where the database is away; Redis and broker are not
+    needed by any."""
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, DATABASE_AWAY):
+            exc = Unavailable("The database does not answer. Try again in a moment.")
+        elif isinstance(exc, FeedError):
+            exc = Unavailable(str(exc))
+        return super().handle_exception(exc)

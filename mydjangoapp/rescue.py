@@ -1,0 +1,120 @@
+"""What becomes of fan-outs whose message, worker or Redis vanished, of those that have ended, and of
+those that were given up.
+
+Any number of processes may do each of these at once: a row is claimed by a conditional UPDATE.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from .conf import conf
+from .fanouts import Enqueue, cancel
+from .homefeed import delivery
+from .models import FanOut, Photo
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 1_000  # rows
+
+
+def rescue(enqueue: Enqueue) -> int:
+    """Enqueues again what waits or stands still for longer than the lease; returns how many.
+
+    Each goes on where Redis says. One whose Redis state is alive is only noted. Raises
+    `FeedsUnavailable`; what is left then is looked at the next time.
+    """
+    now = timezone.now()
+    stalled_before = now - timedelta(seconds=conf.LEASE_SECONDS)
+    stalled = FanOut.objects.filter(state__in=FanOut.OPEN, finished_at=None).filter(
+        Q(heartbeat_at__lt=stalled_before) | Q(heartbeat_at=None, created_at__lt=stalled_before)
+    )
+    rows = list(stalled.order_by("id")[:AT_ONCE])
+    authors = _authors(row.photo_id for row in rows)
+    rescued = 0
+    for row in rows:
+        seen = delivery.progress(row.photo_id)
+        claimed = FanOut.objects.filter(id=row.id, state=row.state, heartbeat_at=row.heartbeat_at)
+        if not claimed.update(heartbeat_at=now):
+            continue
+        if row.photo_id not in authors:
+            cancel(row.photo_id)
+            continue
+        if seen and seen.idle < conf.LEASE_SECONDS and seen.ended is None:
+            continue
+        logger.warning("photo %s stood still at %d: enqueued again", row.photo_id, seen.cursor if seen else 0)
+        enqueue(row.photo_id, authors[row.photo_id], seen.cursor if seen else 0)
+        rescued += 1
+    return rescued
+
+
+@dataclass(frozen=True)
+class Settled:
+    """`authors`: whose fan-outs are done now. `reopened`: how many go on, because Redis lost their end.
+    `more`: whether some have ended and are not settled yet."""
+
+    authors: list[Any]
+    reopened: int
+    more: bool
+
+
+def settle(enqueue: Enqueue) -> Settled:
+    """Says `done` of fan-outs whose end Redis has held for `SETTLE_SECONDS`, and enqueues again those whose
+    end it has lost in a crash. Raises `FeedsUnavailable`. One round trip per 1,000."""
+    ended = FanOut.objects.filter(state__in=FanOut.OPEN).exclude(finished_at=None)
+    photos = list(ended.order_by("finished_at").values_list("photo_id", flat=True)[:AT_ONCE])
+    if not photos:
+        return Settled([], 0, more=False)
+    ages = dict(zip(photos, delivery.ended_for(photos), strict=True))
+    held = [photo for photo, age in ages.items() if age is not None and age >= conf.SETTLE_SECONDS]
+    lost = [photo for photo, age in ages.items() if age is None]
+    ended.filter(photo_id__in=held).update(state=FanOut.State.DONE, last_error="")
+    delivery.retire(held)
+    authors = _authors([*held, *lost])
+    reopened = 0
+    for photo in lost:
+        if not ended.filter(photo_id=photo).update(finished_at=None, heartbeat_at=timezone.now()):
+            continue
+        if photo not in authors:
+            cancel(photo)
+            continue
+        logger.warning("photo %s: Redis has lost the end of its fan-out, it goes on", photo)
+        seen = delivery.progress(photo)
+        enqueue(photo, authors[photo], seen.cursor if seen else 0)
+        reopened += 1
+    done = dict.fromkeys(authors[photo] for photo in held if photo in authors)
+    more = len(held) + len(lost) < len(photos) or len(photos) == AT_ONCE
+    return Settled(list(done), reopened, more)
+
+
+def retry(enqueue: Enqueue, photos: Iterable[int] | None = None) -> list[int]:
+    """Begins fan-outs again that were given up; of these photos, or all. Returns the photos.
+
+    Who has the photo already does not get it again. A message that the broker does not take now is sent
+    by the rescue when the lease is over.
+    """
+    failed = FanOut.objects.filter(state=FanOut.State.FAILED).order_by("id")
+    if photos is not None:
+        failed = failed.filter(photo_id__in=list(photos))
+    found = list(failed.values_list("photo_id", flat=True))
+    authors = _authors(found)
+    begun = []
+    for photo in found:
+        if photo in authors and FanOut.objects.filter(photo_id=photo, state=FanOut.State.FAILED).update(
+            state=FanOut.State.RUNNING, attempts=0, finished_at=None, heartbeat_at=timezone.now()
+        ):
+            enqueue(photo, authors[photo], 0)
+            begun.append(photo)
+    return begun
+
+
+def _authors(photos: Iterable[int]) -> dict[int, Any]:
+    """The authors of those photos that are there."""
+    return dict(Photo.objects.filter(id__in=list(photos)).values_list("id", "user_id"))
