@@ -39,7 +39,7 @@ installed:
 
 test-all: $(VENV)/dev ## the tests of truth and cache on PostgreSQL and memcached (installs Debian's where they are missing, as root)
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
-	@TEST_ON="installed servers" $(BIN)/python -m pytest tests/test_feed_*.py tests/test_build_rules.py tests/test_outbox.py \
+	@TEST_ON="postgres memcached" $(BIN)/python -m pytest tests/test_feed_*.py tests/test_build_rules.py tests/test_outbox.py \
 	  tests/test_people_api.py tests/test_photo_api.py tests/test_verify.py tests/test_upload_api.py \
 	  tests/test_fanouts.py tests/test_followers.py $(ARGS)
 

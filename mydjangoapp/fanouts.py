@@ -15,6 +15,7 @@ from typing import Any
 from django.db.models import F, Q
 from django.utils import timezone
 
+from . import failpoints
 from .conf import conf
 from .exceptions import FeedError
 from .homefeed import delivery, followers
@@ -75,6 +76,7 @@ def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: 
         if batch.ledger_due and not _record(photo):
             delivery.cancel(photo)  # ended meanwhile: its photo was deleted while Redis was away
             return False
+        failpoints.reach("claimed", photo)
         status = delivery.serve(photo, author, batch, partial(enqueue, photo, author))
         if status is Status.OVER:
             return False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celery import shared_task
 from celery.signals import worker_ready
 
-from . import broker, fanouts, outbox, rescue
+from . import broker, failpoints, fanouts, outbox, rescue
 from .conf import conf
 from .exceptions import DATABASE_AWAY, FeedError, FollowersBeingRebuilt
 from .homefeed import delivery, followers, removal
@@ -39,6 +39,7 @@ def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, curs
     redelivered = bool(message.get("redelivered")) or self.request.retries > 0
     try:
         ended = fanouts.carry(photo_id, user_id, cursor, redelivered=redelivered, enqueue=enqueue)
+        failpoints.reach("carried", photo_id)
         if ended and delivery.settle_is_wanted():
             broker.send(settle_fanouts, countdown=conf.SETTLE_SECONDS)
     except FollowersBeingRebuilt as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from django.core.files.base import File
 from django.db import IntegrityError, transaction
 
-from . import fanouts, tasks
+from . import failpoints, fanouts, tasks
 from .exceptions import BadUpload
 from .homefeed import cached, rows
 from .models import Photo, UploadKey
@@ -74,7 +75,12 @@ def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bo
         transaction.on_commit(lambda: cached.changed(rows.PHOTOS.name, instance.pk), robust=True)
     elif not raw:
         fanouts.open_for(instance)
-        transaction.on_commit(lambda: tasks.enqueue(instance.pk, instance.user_id), robust=True)
+        transaction.on_commit(partial(_enqueue, instance.pk, instance.user_id), robust=True)
+
+
+def _enqueue(photo: int, author: Any) -> None:
+    failpoints.reach("committed", photo)
+    tasks.enqueue(photo, author)
 
 
 def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:

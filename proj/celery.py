@@ -8,8 +8,11 @@ from celery import Celery
 from celery.signals import setup_logging
 from django.conf import settings
 
+from mydjangoapp import redis_transport
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proj.settings")
 
+redis_transport.use()
 app = Celery("proj")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -7,11 +7,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 
 from mydjangoapp.homefeed import connection
+from proj.installed_servers import RabbitServer
 from proj.servers import RedisServer, Server, celery_worker, worker_is_ready
 from tests import servers
 
@@ -27,21 +27,39 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def broker_server() -> Iterator[RedisServer | RabbitServer]:
+    """The run's own broker: a second redis-server, or RabbitMQ."""
+    with servers.BROKER as server:
+        yield server
+
+
 @pytest.fixture
-def redis(redis_server: RedisServer) -> Redis:
+def redis(redis_server: RedisServer, broker_server: RedisServer | RabbitServer) -> Redis:
     """A client of the feeds' database; every database of the server is empty when the test begins."""
     client = connection.client()
     client.flushall()
     cache.clear()
+    if isinstance(broker_server, RedisServer):
+        connect(broker_server).flushall()
+    else:
+        broker_server.purge()
     return client
 
 
-@pytest.fixture
-def broker(redis: Redis) -> Redis:
-    """A client of the broker's database."""
+def connect(server: RedisServer) -> Redis:
+    """A client of that server's first database."""
     import redis as redis_py
 
-    return redis_py.Redis.from_url(settings.CELERY_BROKER_URL)
+    return redis_py.Redis(port=server.port, protocol=2)
+
+
+@pytest.fixture
+def broker(redis: Redis, broker_server: RedisServer | RabbitServer) -> Redis:
+    """A client of the broker's database."""
+    if not isinstance(broker_server, RedisServer):
+        pytest.skip("looks into the lists of a Redis broker; this run is on RabbitMQ")
+    return connect(broker_server)
 
 
 _started = count(1)
@@ -58,16 +76,19 @@ def start_worker(**environ: str) -> Server:
     return worker
 
 
+class Workers(list[Server]):
+    """Starts a worker when called; the list of those that were."""
+
+    def __call__(self, **environ: str) -> Server:
+        self.append(start_worker(**environ))
+        return self[-1]
+
+
 @pytest.fixture
-def workers(redis: Redis, transactional_db: None) -> Iterator[Callable[..., Server]]:
+def workers(redis: Redis, transactional_db: None) -> Iterator[Workers]:
     """Starts workers on call and stops them all at the end."""
-    started: list[Server] = []
-
-    def start(**environ: str) -> Server:
-        started.append(start_worker(**environ))
-        return started[-1]
-
-    yield start
+    started = Workers()
+    yield started
     for worker in started:
         worker.stop()
 

@@ -9,34 +9,38 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from proj.installed_servers import MemcachedServer, PostgresServer
+from proj.installed_servers import MemcachedServer, PostgresServer, RabbitServer
 from proj.servers import RedisServer, site_environ
 
 DIRECTORY = Path(tempfile.mkdtemp(prefix="feeds-test-"))
+ON = frozenset(os.environ.get("TEST_ON", "").split())
+"""What to run on instead of SQLite, and Redis as cache and broker: postgres, memcached, rabbitmq."""
+
 REDIS = RedisServer.at(DIRECTORY / "redis")
+BROKER: RedisServer | RabbitServer = (
+    RabbitServer.at(DIRECTORY / "rabbitmq") if "rabbitmq" in ON else RedisServer.at(DIRECTORY / "broker")
+)
 ENVIRON = site_environ(
     REDIS,
     DIRECTORY,
+    CELERY_BROKER_URL=BROKER.url(),
     MYDJANGOAPP_LEASE_SECONDS="3",
     MYDJANGOAPP_SETTLE_SECONDS="0.2",
     MYDJANGOAPP_UPLOAD_RATE="100000/min",
 )
+POSTGRES: PostgresServer | None = None
 
 atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
 
-ON = os.environ.get("TEST_ON")
-if ON == "installed servers":
-    # `make test-all`: the truth in PostgreSQL and the cache in memcached, instead of SQLite and Redis.
-    postgres = PostgresServer.new()
-    atexit.register(postgres.stop)
+if "postgres" in ON:
+    POSTGRES = PostgresServer.new()
+    atexit.register(POSTGRES.stop)
+    POSTGRES.start()
+    ENVIRON |= {"DATABASE_URL": POSTGRES.url("feeds"), "TEST_DATABASE_NAME": "feeds"}
+if "memcached" in ON:
     memcached = MemcachedServer.at(DIRECTORY)
     atexit.register(memcached.stop)
-    postgres.start()
     memcached.start()
-    ENVIRON |= {
-        "DATABASE_URL": postgres.url("feeds"),
-        "TEST_DATABASE_NAME": "feeds",
-        "CACHE_URL": memcached.url(),
-    }
+    ENVIRON |= {"CACHE_URL": memcached.url()}
 
 os.environ.update(ENVIRON)

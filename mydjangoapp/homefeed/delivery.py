@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoScriptError
 
+from .. import failpoints
 from ..conf import conf
 from ..exceptions import FeedsUnavailable
 from . import keys, scripts
@@ -131,7 +132,7 @@ def serve(photo: int, author: object, batch: Claim, enqueue: Callable[[int], boo
     arguments = [photo, author, *keys.homefeed_words(), conf.SLICE_SIZE, batch.start, batch.stop, enqueue_at]
     arguments += [conf.MAX_LENGTH, trim_slack(), int(conf.INACTIVE_AFTER is not None)]
     give_up_at = time.monotonic() + conf.LEASE_SECONDS
-    order = _Order(enqueue, batch.stop)
+    order = _Order(enqueue, photo, batch.stop)
     try:
         while True:
             try:
@@ -162,7 +163,8 @@ class _Order:
     """Enqueues the next link in a thread: the broker may take its time, and Redis must not wait for the
     next slice meanwhile."""
 
-    def __init__(self, enqueue: Callable[[int], bool], link: int) -> None:
+    def __init__(self, enqueue: Callable[[int], bool], photo: int, link: int) -> None:
+        self._photo = photo
         self._enqueue = enqueue
         self._link = link
         self._thread: Thread | None = None
@@ -176,6 +178,8 @@ class _Order:
 
     def _send(self) -> None:
         self.is_due = not self._enqueue(self._link)
+        if not self.is_due:
+            failpoints.reach("enqueued", self._photo)
 
     def join(self) -> None:
         if self._thread is not None:
@@ -213,6 +217,7 @@ def _serve_in_flight(
                 connection.send_command(*by_text)
                 waiting.rotate(-1)
                 continue
+            failpoints.reach("served", photo)
             waiting.popleft()
             status = max(status, Status(reply[0].decode()), key=_FINALITY.index)
             if status is Status.MORE:

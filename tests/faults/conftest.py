@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import random
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connections
 
 from benchmarks import ways
 from mydjangoapp import uploads
 from mydjangoapp.homefeed import connection, keys
 from mydjangoapp.models import FanOut, Photo
 from mydjangoapp.tasks import insert_into_homefeed
-from proj.servers import wait_until
-from tests.checker import cursor, state
+from proj.installed_servers import RabbitServer
+from proj.servers import RedisServer, wait_until
+from tests.checker import cursor, quiet, state
+from tests.conftest import Workers, connect
+from tests.faults.trial import Findings, Trial
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,107 @@ def naive() -> Chain:
     )
 
 
-@pytest.fixture(params=["engine", "naive"])
+@pytest.fixture(params=["engine", pytest.param("naive", marks=pytest.mark.slow)])
 def chain(request: pytest.FixtureRequest) -> Chain:
     """Both in turn."""
     found: Chain = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def seed() -> int:
+    """Of what is left to chance; `FAULT_SEED=...` repeats a run."""
+    number = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(1_000_000))
+    print(f"FAULT_SEED={number}")
+    return number
+
+
+@pytest.fixture
+def is_quiet(broker_server: RedisServer | RabbitServer) -> Callable[[], bool]:
+    """Tells whether the broker has no message, neither waiting nor in a worker's hands."""
+
+    def look() -> bool:
+        if isinstance(broker_server, RabbitServer):
+            return broker_server.messages() == 0
+        return quiet(connect(broker_server))
+
+    return look
+
+
+@pytest.fixture
+def empty_broker(broker_server: RedisServer | RabbitServer) -> Callable[[], None]:
+    """Throws away every message that waits."""
+
+    def empty() -> None:
+        if isinstance(broker_server, RabbitServer):
+            broker_server.purge()
+        else:
+            connect(broker_server).flushall()
+
+    return empty
+
+
+class Meanwhile:
+    """Does something over and over, in a thread, and counts."""
+
+    def __init__(self, act: Callable[[], object], pause: float) -> None:
+        self._act, self._pause = act, pause
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.times = 0
+
+    def _run(self) -> None:
+        try:
+            while not self._ended.wait(self._pause):
+                self._act()
+                self.times += 1
+        finally:
+            connections.close_all()
+
+    def __enter__(self) -> Meanwhile:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def meanwhile() -> Callable[..., Meanwhile]:
+    """`with meanwhile(act, pause=0.005):` does that all the time."""
+
+    def start(act: Callable[[], object], pause: float = 0.005) -> Meanwhile:
+        return Meanwhile(act, pause)
+
+    return start
+
+
+EXACT = "everyone once"
+
+
+@pytest.fixture
+def trial(request: pytest.FixtureRequest, workers: Workers, author: Any) -> Trial:
+    """An upload under the fault that the test's `row` names."""
+    row = request.node.get_closest_marker("row").args
+    return Trial(
+        author=author,
+        workers=workers,
+        findings=request.config.stash[FINDINGS],
+        row=(row[0], row[1], row[2] if len(row) > 2 else EXACT),
+        test=request.node.nodeid.partition("tests/faults/")[2],
+    )
+
+
+FINDINGS = pytest.StashKey[Findings]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Findings of the whole run."""
+    config.stash[FINDINGS] = Findings()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leaves what was found for `python -m tests.faults.table`."""
+    if file := os.environ.get("FAULT_FINDINGS"):
+        session.config.stash[FINDINGS].save(Path(file))

@@ -1,0 +1,115 @@
+"""Messages that are lost, doubled and late."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from mydjangoapp.models import FanOut
+from mydjangoapp.tasks import insert_into_homefeed
+from proj.installed_servers import RabbitServer
+from proj.servers import ROOT, RedisServer, Server, wait_until
+from tests.checker import cursor, wait_for_end
+from tests.faults.trial import SLOW, Trial
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
+Workers = Callable[..., Server]
+Broker = RedisServer | RabbitServer
+
+
+@pytest.mark.row(2, "the broker loses the only message")
+def test_the_only_message_is_lost(trial: Trial, workers: Workers, empty_broker: Callable[[], None]) -> None:
+    trial.follow(5_000)
+    trial.upload()
+    empty_broker()
+    workers()
+    trial.healed()
+    trial.judge()
+
+
+@pytest.mark.row(2, "all of the broker's data is wiped in mid-chain")
+def test_the_broker_is_wiped(trial: Trial, workers: Workers, broker_server: Broker) -> None:
+    trial.follow()
+    workers(**SLOW)
+    trial.upload()
+    trial.wait_until_on_its_way()
+    broker_server.kill()
+    for data in broker_server.directory.iterdir():
+        if data.name.startswith(("appendonly", "mnesia")):
+            shutil.rmtree(data) if data.is_dir() else data.unlink()
+    broker_server.start()
+    trial.healed()
+    trial.judge()
+
+
+@pytest.mark.row(3, "the same messages twice and more, in sequence and at once, on two workers")
+def test_the_same_messages_many_times_on_two_workers(
+    trial: Trial, workers: Workers, is_quiet: Callable[[], bool]
+) -> None:
+    trial.follow()
+    workers(**SLOW)
+    workers(**SLOW)
+    photo = trial.upload()
+    links = [0, 1_000, 2_000, 30_000, 59_000, 60_000]
+    for link in links * 3:
+        insert_into_homefeed.delay(photo, trial.author.pk, link)
+    wait_for_end(photo)
+    for link in links:
+        insert_into_homefeed.delay(photo, trial.author.pk, link)
+    trial.healed()
+    wait_until(is_quiet, seconds=30, what="every message is done with")
+    trial.judge()
+    batches, copies = 60, 1 + 3 * len(links) + len(links)
+    assert trial.findings[-1].runs <= batches + copies, "the chain has multiplied"
+
+
+@pytest.mark.row(3, "a worker is stopped past its lease, another takes over, the first goes on")
+def test_a_worker_is_stopped_past_its_lease_and_then_goes_on(trial: Trial, workers: Workers) -> None:
+    trial.follow()
+    first = workers(**SLOW)
+    trial.upload()
+    trial.wait_until_on_its_way()
+    first.signal(signal.SIGSTOP)
+    stood = cursor(trial.photo)
+    workers(**SLOW)
+    wait_until(lambda: cursor(trial.photo) > stood + 3_000, seconds=30, what="the second has taken over")
+    first.signal(signal.SIGCONT)
+    trial.healed()
+    trial.judge()
+
+
+@pytest.mark.row(16, "four rescuers at once", "each fan-out is enqueued again once")
+def test_four_rescuers_at_once(trial: Trial, workers: Workers, empty_broker: Callable[[], None]) -> None:
+    trial.follow(2_000)
+    trial.upload(20)
+    empty_broker()
+    FanOut.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    command = [sys.executable, "manage.py", "rescue_fanouts"]
+    rescuers = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(4)
+    ]
+    told = [rescuer.communicate(timeout=60)[0] for rescuer in rescuers]
+    assert sum(int(words.split()[0]) for words in told) == 20, told
+    workers()
+    trial.healed()
+    trial.judge()
+    assert trial.findings[-1].runs == 20
+
+
+@pytest.mark.row(10, "SCRIPT FLUSH without pause")
+def test_scripts_are_flushed_all_the_time(trial: Trial, workers: Workers, redis: Any, meanwhile: Any) -> None:
+    trial.follow()
+    workers(**SLOW)
+    with meanwhile(redis.script_flush) as flushes:
+        trial.upload()
+        trial.judge()
+    assert flushes.times > 100
