@@ -173,7 +173,7 @@ class RedisServer(Server):
         try:
             with socket.create_connection((LOOPBACK, self.port), timeout=1) as probe:
                 probe.sendall(b"PING\r\n")
-                return probe.recv(16).startswith(b"+PONG")
+                return probe.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
 

@@ -140,6 +140,17 @@ MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(VAR / "media"))
 SERVE_MEDIA = env.bool("SERVE_MEDIA", default=True)
 SECURE_CONTENT_TYPE_NOSNIFF = True
 
+# HTTPS=true where users come by https only; BEHIND_PROXY=true where a proxy ends TLS, sets
+# X-Forwarded-Proto itself and lets nobody else set it.
+HTTPS = env.bool("HTTPS", default=False)
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 24 * 3600 if HTTPS else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^livez/$", r"^readyz/$"]  # asked from inside, without TLS
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+if env.bool("BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

@@ -3,8 +3,9 @@
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
-from django.views.static import serve
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from .media import media
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -14,7 +15,4 @@ urlpatterns = [
 ]
 
 if settings.SERVE_MEDIA:
-    # For a laptop. A real site lets its web server or its object store serve MEDIA_ROOT.
-    urlpatterns.append(
-        re_path(r"^media/(?P<path>.*)$", serve, {"document_root": settings.MEDIA_ROOT}, name="media")
-    )
+    urlpatterns.append(re_path(r"^media/(?P<path>.*)$", media, name="media"))

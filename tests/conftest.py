@@ -67,10 +67,10 @@ _started = count(1)
 
 def start_worker(**environ: str) -> Server:
     """A `celery -A proj worker` that takes tasks, for the caller to stop."""
-    log = servers.DIRECTORY / "log" / f"worker-{next(_started)}.log"
-    worker = celery_worker(
-        log, {**servers.ENVIRON, "TASK_LOG_LEVEL": "INFO", **environ}, "-I", "benchmarks.ways"
-    )
+    name = f"worker-{next(_started)}"
+    log = servers.DIRECTORY / "log" / f"{name}.log"
+    options = ("-n", f"{name}@%h", "-I", "benchmarks.ways")  # RabbitMQ refuses a second one of a name
+    worker = celery_worker(log, {**servers.ENVIRON, "TASK_LOG_LEVEL": "INFO", **environ}, *options)
     worker.start()
     worker.wait_for(lambda: worker_is_ready(worker), seconds=60, what="the worker takes tasks")
     return worker
