@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.validators import URLValidator
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -99,10 +100,15 @@ class UploadedPhotoSerializer(PhotoSerializer):
         return reverse("mydjangoapp:fanout", [photo.pk], request=self.context["request"])
 
 
+@extend_schema_field({"anyOf": [{"type": "integer"}, {"type": "string"}]})
+class UserIdField(serializers.ReadOnlyField):
+    """A user's id, of the type that the site's users have."""
+
+
 class AuthorSerializer(serializers.Serializer[Any]):
     """What everybody may know of a user."""
 
-    id = serializers.CharField(help_text="of the type that the site's users have")
+    id = UserIdField()
     username = serializers.CharField()
     name = serializers.CharField()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.authentication import SessionAuthentication, TokenAuthentication
 from rest_framework.authtoken.serializers import AuthTokenSerializer
@@ -118,7 +119,13 @@ class RetryView(View):
 
     permission_classes = (IsAdminUser,)
 
-    @extend_schema(request=None, responses={202: StandingSerializer})
+    @extend_schema(
+        request=None,
+        responses={
+            202: StandingSerializer,
+            409: OpenApiResponse(OpenApiTypes.OBJECT, description="its state is not failed"),
+        },
+    )
     def post(self, request: Request, photo_id: int) -> Response:
         photo = get_object_or_404(Photo, id=photo_id)
         if not rescue.retry(tasks.enqueue, [photo_id]):
