@@ -16,38 +16,44 @@ import pytest
 from mydjangoapp import graph
 from mydjangoapp.homefeed import connection, keys
 from proj.servers import RedisServer, Server, wait_until
-from tests.checker import ALL_ONCE, Outcome, fill, outcome, quiet, runs
+from tests.checker import ALL_ONCE, Outcome, fill, outcome, runs
 from tests.faults.conftest import Chain
+from tests.faults.trial import Trial
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 
 SIZE = {True: 500_000, False: 40_000}  # a second or more of work for the engine, and for the naive chain
 
 
-def judge(chain: Chain, found: Outcome) -> None:
+def judge(chain: Chain, trial: Trial, found: Outcome, since: float) -> None:
     """Exact for the engine; the naive chain has to show a loss or a double."""
+    way = "engine" if chain.is_exact else "naive"
+    trial.note(found, "ended", time.monotonic() - since, way, chain.task)
     if chain.is_exact:
         assert found == ALL_ONCE
     else:
         assert found.lost or found.doubled, "the checker sees nothing: this test could not fail"
 
 
+@pytest.mark.row(1, "SIGKILL of the whole worker in mid-chain, then a new one")
 def test_sigkill_of_the_whole_worker_in_mid_chain_and_a_new_one(
-    chain: Chain, workers: Callable[..., Server], author: Any
+    chain: Chain, trial: Trial, workers: Callable[..., Server], author: Any
 ) -> None:
     everyone = fill(author.pk, SIZE[chain.is_exact])
     first = workers(CELERY_VISIBILITY_TIMEOUT="4")
     photo = chain.begin(author)
     chain.wait_until_on_its_way(photo, len(everyone))
     first.kill()
+    since = time.monotonic()
     assert outcome(photo, everyone[-1:]).lost, "killed too late to mean anything"
     workers(CELERY_VISIBILITY_TIMEOUT="4")
     chain.wait_for_end(photo, seconds=40)
-    judge(chain, outcome(photo, everyone))
+    judge(chain, trial, outcome(photo, everyone), since)
 
 
+@pytest.mark.row(1, "SIGKILL of the pool child in mid-chain")
 def test_sigkill_of_the_pool_child_that_carries_the_chain(
-    chain: Chain, workers: Callable[..., Server], author: Any
+    chain: Chain, trial: Trial, workers: Callable[..., Server], author: Any
 ) -> None:
     everyone = fill(author.pk, SIZE[chain.is_exact])
     worker = workers()
@@ -55,29 +61,33 @@ def test_sigkill_of_the_pool_child_that_carries_the_chain(
     chain.wait_until_on_its_way(photo, len(everyone))
     for child in psutil.Process(worker.pid).children():
         os.kill(child.pid, signal.SIGKILL)
+    since = time.monotonic()
     assert outcome(photo, everyone[-1:]).lost, "killed too late to mean anything"
     chain.wait_for_end(photo, seconds=60)
-    judge(chain, outcome(photo, everyone))
+    judge(chain, trial, outcome(photo, everyone), since)
 
 
+@pytest.mark.row(3, "the same message five times at once")
 def test_the_same_message_five_times_at_once(
-    chain: Chain, workers: Callable[..., Server], author: Any, broker: Any
+    chain: Chain, trial: Trial, workers: Callable[..., Server], author: Any, is_quiet: Callable[[], bool]
 ) -> None:
     everyone = fill(author.pk, 30_000)
     worker = workers()
     photo = chain.begin(author)
     for _ in range(4):
         chain.send(photo, author)
+    since = time.monotonic()
     chain.wait_for_end(photo, seconds=60)
-    wait_until(lambda: quiet(broker), seconds=60, what="every message is done with")
-    judge(chain, outcome(photo, everyone))
+    wait_until(is_quiet, seconds=60, what="every message is done with")
+    judge(chain, trial, outcome(photo, everyone), since)
     if chain.is_exact:
         batches, copies = 3, 4
         assert runs(chain.task, worker) <= batches + copies, "the chain has multiplied"
 
 
+@pytest.mark.row(8, "the feeds' Redis stands still for 8 s")
 def test_redis_stands_still_for_eight_seconds_in_mid_chain(
-    chain: Chain, workers: Callable[..., Server], author: Any, redis_server: RedisServer
+    chain: Chain, trial: Trial, workers: Callable[..., Server], author: Any, redis_server: RedisServer
 ) -> None:
     everyone = fill(author.pk, SIZE[chain.is_exact])
     workers()
@@ -88,15 +98,18 @@ def test_redis_stands_still_for_eight_seconds_in_mid_chain(
         time.sleep(8)  # the fault itself, not a wait for something
     finally:
         redis_server.signal(signal.SIGCONT)
+    since = time.monotonic()
     try:
         chain.wait_for_end(photo, seconds=60 if chain.is_exact else 10)
     except TimeoutError:
         assert not chain.is_exact, "the engine has to end"
-    judge(chain, outcome(photo, everyone))
+    judge(chain, trial, outcome(photo, everyone), since)
 
 
+@pytest.mark.row(11, "follows and unfollows without pause during the chain")
 def test_follows_and_unfollows_during_the_chain(
     chain: Chain,
+    trial: Trial,
     workers: Callable[..., Server],
     author: Any,
     make_users: Callable[[int], list[Any]],
@@ -136,14 +149,20 @@ def test_follows_and_unfollows_during_the_chain(
     finally:
         stop.set()
         thread.join()
+    since = time.monotonic()
     assert changes > 100
-    judge(chain, outcome(photo, present))
+    judge(chain, trial, outcome(photo, present), since)
     if chain.is_exact:
         assert outcome(photo, [user.pk for user in [*comers, *goers]]).doubled == 0
 
 
+@pytest.mark.row(7, "the follower list alone is lost in mid-chain")
 def test_follower_list_is_lost_in_mid_chain(
-    engine: Chain, workers: Callable[..., Server], author: Any, make_users: Callable[[int], list[Any]]
+    engine: Chain,
+    trial: Trial,
+    workers: Callable[..., Server],
+    author: Any,
+    make_users: Callable[[int], list[Any]],
 ) -> None:
     """The list comes back from SQL, the chain begins again, and nobody gets a second copy."""
     users = [user.pk for user in make_users(30_000)]
@@ -154,5 +173,7 @@ def test_follower_list_is_lost_in_mid_chain(
     photo = engine.begin(author)
     engine.wait_until_on_its_way(photo, len(users))
     connection.client().delete(keys.followers(author.pk))
+    since = time.monotonic()
     engine.wait_for_end(photo, seconds=60)
-    assert outcome(photo, users) == ALL_ONCE, worker.last_words()
+    judge(engine, trial, outcome(photo, users), since)
+    assert worker.running

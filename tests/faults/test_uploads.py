@@ -65,7 +65,7 @@ def test_a_rollback_leaves_no_ghost(trial: Trial, workers: Workers, is_quiet: Ca
         publish_and_fail()
     wait_until(is_quiet, seconds=30, what="the broker has nothing")
     found = outcome(saved[0], [], absent=users)
-    trial.note(found, "none")
+    trial.note(found, "none", 0.0)
     assert found == ALL_ONCE
     assert not FanOut.objects.exists()
     assert runs(TASK, worker) == 0

@@ -41,6 +41,7 @@ class Finding:
     state: str
     runs: int
     recovery: float
+    way: str = "engine"
 
 
 class Findings(list[Finding]):
@@ -102,7 +103,7 @@ class Trial:
             raise AssertionError(f"{error}\n{self.explanation()}") from error
         recovery = time.monotonic() - began
         found = self.look(absent)
-        self._note(found, "/".join(sorted(states)), recovery)
+        self.note(found, "/".join(sorted(states)), recovery)
         assert found == ALL_ONCE
         assert states == {state}
         assert recovery < seconds
@@ -127,11 +128,10 @@ class Trial:
             unexpected += found.unexpected
         return Outcome(lost, doubled, unexpected)
 
-    def note(self, found: Outcome, state: str = "", recovery: float = 0.0) -> None:
-        """Enters figures that another judgement has found."""
-        self._note(found, state, recovery)
-
-    def _note(self, found: Outcome, state: str, recovery: float) -> None:
+    def note(
+        self, found: Outcome, state: str, recovery: float, way: str = "engine", task: str = TASK
+    ) -> None:
+        """Enters a line of the table."""
         row, fault, promise = self.row
         self.findings.append(
             Finding(
@@ -141,7 +141,8 @@ class Trial:
                 test=self.test,
                 **asdict(found),
                 state=state,
-                runs=runs(TASK, *self.workers),
+                runs=runs(task, *self.workers),
                 recovery=round(recovery, 1),
+                way=way,
             )
         )
