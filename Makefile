@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-all installed lint bench wheel clean
+.PHONY: help demo test test-all faults soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -31,17 +31,31 @@ lint: $(VENV)/dev ## ruff, mypy
 test: lint ## lint, then every test that needs nothing installed; ARGS="-k name"
 	@$(BIN)/python -m pytest $(ARGS)
 
-INSTALLED := postgresql memcached
+INSTALLED := postgresql memcached rabbitmq-server redis-server
+FINDINGS := var/reliability
+PYTEST := $(BIN)/python -m pytest
 
 installed:
 	@apt-get -qq update
 	@DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install --no-install-recommends $(INSTALLED)
 
-test-all: $(VENV)/dev ## the tests of truth and cache on PostgreSQL and memcached (installs Debian's where they are missing, as root)
+test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
-	@TEST_ON="postgres memcached" $(BIN)/python -m pytest tests/test_feed_*.py tests/test_build_rules.py tests/test_outbox.py \
+	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" tests/test_feed_*.py tests/test_build_rules.py tests/test_outbox.py \
 	  tests/test_people_api.py tests/test_photo_api.py tests/test_verify.py tests/test_upload_api.py \
 	  tests/test_fanouts.py tests/test_followers.py $(ARGS)
+	@$(MAKE) -s faults
+
+faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, then with RabbitMQ and PostgreSQL
+	@FAULT_FINDINGS="$(FINDINGS)/Redis as broker, SQLite.json" $(PYTEST) -m fault tests/faults $(ARGS)
+	@TEST_ON="postgres rabbitmq" FAULT_FINDINGS="$(FINDINGS)/RabbitMQ as broker, PostgreSQL.json" \
+	  $(PYTEST) -m fault tests/faults $(ARGS)
+
+reliability: faults ## the same, and docs/RELIABILITY.md from what was found
+	@$(BIN)/python -m tests.faults.table $(FINDINGS)/*.json
+
+soak: $(VENV)/dev ## ten minutes of uploads under faults at random; ARGS="--minutes 10 --seed 1"
+	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
 bench: $(VENV)/dev ## the engine beside the naive way, on one Redis (installs Debian's if there is none)
 	@command -v redis-benchmark >/dev/null || \

@@ -177,7 +177,7 @@ def test_every_feed_is_the_truth(
 
 
 RUN = settings(
-    max_examples=6 if servers.ON is None else 20,
+    max_examples=20 if servers.ON else 6,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

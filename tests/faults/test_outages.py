@@ -84,17 +84,23 @@ def me(workers: Workers, make_users: Callable[[int], list[Any]]) -> Any:
     return make_users(1)[0]
 
 
-@pytest.fixture
-def site(me: Any, make_users: Callable[[int], list[Any]], tmp_path: Path) -> Iterator[Site]:
-    """A running site that has served before the fault."""
+@contextmanager
+def running(me: Any, followee: Any, log: Path, **environ: str) -> Iterator[Site]:
+    """A site that has served before the fault."""
     port = free_port()
-    with web_server(tmp_path / "web.log", servers.ENVIRON, port) as web:
+    with web_server(log, {**servers.ENVIRON, **environ}, port) as web:
         web.wait_for(lambda: in_use(port), seconds=60, what="the site answers")
         site = Site(port, Token.objects.create(user=me).key)
-        [followee] = make_users(1)
         graph.follow(me, followee)
         assert site.upload().status == 201
         assert len(site.feed()) == 1
+        yield site
+
+
+@pytest.fixture
+def site(me: Any, make_users: Callable[[int], list[Any]], tmp_path: Path) -> Iterator[Site]:
+    """A running site on the servers of this run."""
+    with running(me, make_users(1)[0], tmp_path / "web.log") as site:
         yield site
 
 
@@ -207,6 +213,27 @@ def test_broker_and_redis_are_black_holes_at_once(
     workers()
     for answer in uploads:
         assert wait_for_end(answer.body["id"], seconds=RECOVERY) == "done"
+
+
+@pytest.mark.parametrize("fault", [killed, stopped])
+def test_the_cache_is_away(
+    me: Any, workers: Workers, make_users: Callable[[int], list[Any]], tmp_path: Path, fault: Any
+) -> None:
+    [followee] = make_users(1)
+    workers()
+    with (
+        RedisServer.at(tmp_path / "cache", append_only=False) as cache,
+        running(me, followee, tmp_path / "web.log", CACHE_URL=cache.url()) as site,
+    ):
+        with fault(cache):
+            answer = site.upload()
+            assert answer.status == 201
+            assert answer.seconds < BLACK_HOLE
+            wait_for_end(answer.body["id"], seconds=RECOVERY)
+            assert site.feed() == truth_of(me)[:100]
+            assert site.call("PUT", f"/users/{followee.pk}/mute/").status == 204
+            assert site.call("GET", "/readyz/").status == 200, "nobody needs the cache"
+        assert site.feed() == truth_of(me)[:100]
 
 
 @pytest.mark.skipif("postgres" not in servers.ON, reason="SQLite is a file and cannot be away")
