@@ -1,12 +1,15 @@
-"""Sending messages to Celery's broker without ever holding up who sends."""
+"""Talking to Celery's broker without ever holding up who does."""
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from contextvars import copy_context
-from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any
+
+from celery import current_app
 
 from .breaker import Breaker
 from .conf import conf
@@ -16,9 +19,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_breaker = Breaker(seconds=2.0)
 MOST_HANGING = 8  # threads that a broker may keep waiting at the same time, each holds a connection
-_hanging: list[Thread] = []
+GIVEN_UP_AFTER = 60.0  # seconds; then a hanging thread is taken for lost, and no longer counted
+
+_breaker = Breaker(seconds=2.0)
+_hanging: list[tuple[Thread, float]] = []
 
 
 def send(task: Task[Any, Any], *arguments: Any, **options: Any) -> bool:
@@ -29,37 +34,51 @@ def send(task: Task[Any, Any], *arguments: Any, **options: Any) -> bool:
     connection that swallows what it gets, RabbitMQ blocking who publishes. So the promise holds
     whatever the site has set for its broker.
     """
+    if task.app.conf.task_always_eager:
+        task.apply_async(arguments, **options)  # a host site's own tests: here and now, as they asked for
+        return True
+    why = _in_time(lambda: task.apply_async(arguments, retry=False, **options))
+    if why:
+        logger.warning(
+            "the broker did not take %s%r (%s): the rescue sends it again", task.name, arguments, why
+        )
+    return not why
+
+
+def problem() -> str:
+    """Why the broker cannot be reached, in a few words; empty if it can."""
+
+    def connect() -> None:
+        with current_app.connection_for_write(connect_timeout=conf.PUBLISH_TIMEOUT) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=1)
+
+    return _in_time(connect).partition(":")[0]  # what a transport says may name more than a stranger may know
+
+
+def _in_time(act: Callable[[], object]) -> str:
+    """Does it in a thread; returns what is wrong, if it was not done within `PUBLISH_TIMEOUT`."""
     if not _breaker.allows():
-        return _not_sent(task, arguments, "it did not answer a moment ago")
-    _hanging[:] = [thread for thread in _hanging if thread.is_alive()]
+        return "it did not answer a moment ago"
+    now = time.monotonic()
+    _hanging[:] = [(one, at) for one, at in _hanging if one.is_alive() and now - at < GIVEN_UP_AFTER]
     if len(_hanging) >= MOST_HANGING:
         _breaker.trip()
-        return _not_sent(task, arguments, f"{MOST_HANGING} messages wait for it already")
-    errors: list[Exception | None] = []
-    publish = partial(_publish, task, arguments, options, errors)
-    thread = Thread(target=copy_context().run, args=(publish,), name="publish", daemon=True)
+        return f"{MOST_HANGING} calls wait for it already"
+    ended: list[Exception | None] = []
+    thread = Thread(target=copy_context().run, args=(_act, act, ended), name="publish", daemon=True)
     thread.start()
     thread.join(conf.PUBLISH_TIMEOUT)
-    if not errors:
+    if not ended:
         _breaker.trip()
-        _hanging.append(thread)
-        return _not_sent(task, arguments, f"no answer within {conf.PUBLISH_TIMEOUT:g} s")
-    if errors[0] is not None:
-        return _not_sent(task, arguments, f"{type(errors[0]).__name__}: {errors[0]}")
+        _hanging.append((thread, now))
+        return f"no answer within {conf.PUBLISH_TIMEOUT:g} s"
     _breaker.reset()
-    return True
+    return f"{type(ended[0]).__name__}: {ended[0]}" if ended[0] else ""
 
 
-def _publish(
-    task: Task[Any, Any], arguments: tuple[Any, ...], options: dict[str, Any], errors: list[Exception | None]
-) -> None:
+def _act(act: Callable[[], object], ended: list[Exception | None]) -> None:
     try:
-        task.apply_async(arguments, retry=False, **options)
-        errors.append(None)
+        act()
+        ended.append(None)
     except Exception as error:  # each transport raises its own
-        errors.append(error)
-
-
-def _not_sent(task: Task[Any, Any], arguments: tuple[Any, ...], why: str) -> bool:
-    logger.warning("the broker did not take %s%r (%s): the rescue sends it again", task.name, arguments, why)
-    return False
+        ended.append(error)

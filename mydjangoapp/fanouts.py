@@ -194,13 +194,24 @@ def _close(photo: int, state: FanOut.State, **fields: Any) -> bool:
     )
 
 
+def count_refusal(photo: int) -> None:
+    """Counts a message that Redis refused to the end: a key of a wrong type will not heal by itself."""
+    row = FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN)
+    row.update(attempts=F("attempts") + 1, heartbeat_at=timezone.now())
+    attempts, error = row.values_list("attempts", "last_error").first() or (0, "")
+    if attempts > conf.MAX_ATTEMPTS and _close(photo, FanOut.State.FAILED, last_error=error):
+        logger.error("fan-out of photo %s failed: Redis refused it %d times: %s", photo, attempts, error)
+
+
 def note_error(photo: int, error: Exception) -> None:
     """Keeps the last error with the fan-out, for admin and progress."""
     FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN).update(last_error=str(error)[:2000])
 
 
 def cancel(photo: int) -> None:
-    """Ends the fan-out of a deleted photo. If Redis is down its next task finds the photo gone."""
+    """Ends the fan-out of a deleted photo. If Redis is down it may run to its end all the same; who carries
+    it then takes the photo out again."""
+    FanOut.objects.filter(photo_id=photo, state=FanOut.State.FAILED).update(state=FanOut.State.CANCELLED)
     _close(photo, FanOut.State.CANCELLED)
     try:
         delivery.cancel(photo)

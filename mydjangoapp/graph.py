@@ -14,7 +14,7 @@ from more_itertools import batched
 from . import outbox
 from .conf import conf
 from .exceptions import Blocked, FeedError
-from .homefeed import cached, followers, relations, rows
+from .homefeed import followers, relations
 from .homefeed.followers import Change
 from .models import Block, Follow, Like, Mute, PastFollow, Photo
 
@@ -194,18 +194,18 @@ def user_is_deleted(sender: Any, instance: Any, **_: Any) -> None:
     liked = list(Like.objects.filter(user=user).values_list("photo_id", flat=True))
     for some in batched(liked, ROWS_PER_TRANSACTION):
         Photo.objects.filter(id__in=some, like_count__gt=0).update(like_count=F("like_count") - 1)
-    transaction.on_commit(lambda: cached.changed(rows.PHOTOS.name, *liked), robust=True)
+    transaction.on_commit(lambda: outbox.photos_changed(*liked), robust=True)
     ended = list(Follow.objects.filter(follower_id=user).values_list("followee_id", "id"))
     for followee, row in ended:
         _on_commit(followee, [Change("unfollow", user, row)])
     transaction.on_commit(lambda: _in_redis(user, lambda: followers.forget(user)), robust=True)
-    transaction.on_commit(lambda: cached.changed(rows.AUTHORS.name, user), robust=True)
+    transaction.on_commit(lambda: outbox.author_changed(user), robust=True)
 
 
 def user_was_saved(sender: Any, instance: Any, created: bool, **_: Any) -> None:
     """Shows a new name at once."""
     if not created:
-        transaction.on_commit(lambda: cached.changed(rows.AUTHORS.name, instance.pk), robust=True)
+        transaction.on_commit(lambda: outbox.author_changed(instance.pk), robust=True)
 
 
 def _on_commit(followee: Any, changes: list[Change], then: Callable[[Any], None] | None = None) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
 
-from .exceptions import FeedError
-from .homefeed import cached, relations, rows
+from . import outbox
 from .models import Like, Photo
-
-logger = logging.getLogger(__name__)
 
 
 def like(user: Any, photo: int) -> bool:
@@ -42,11 +38,5 @@ def unlike(user: Any, photo: int) -> bool:
 def _count(user: Any, photo: int, by: int) -> None:
     Photo.objects.filter(id=photo).update(like_count=Greatest(F("like_count") + by, 0))
 
-    def tell() -> None:
-        cached.changed(rows.PHOTOS.name, photo)
-        try:
-            relations.likes_changed(user)
-        except FeedError as error:
-            logger.warning("likes of user %s may be shown as they were for a while: %s", user, error)
-
-    transaction.on_commit(tell, robust=True)
+    transaction.on_commit(lambda: outbox.photos_changed(photo), robust=True)
+    transaction.on_commit(lambda: outbox.likes_changed(user), robust=True)

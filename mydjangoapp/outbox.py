@@ -9,14 +9,15 @@ everysec), and the receipt with it. Every change may be applied any number of ti
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from .conf import conf
-from .homefeed import followers, relations
+from .exceptions import FeedError, FeedsRefused
+from .homefeed import cached, followers, relations, rows
 from .homefeed.followers import Change
 from .models import Follow, GraphChange
 
@@ -47,47 +48,93 @@ def note_relation(*users: Any) -> list[int]:
     return [row.pk for row in GraphChange.objects.bulk_create(waiting)]
 
 
-def settled(rows: Sequence[int]) -> None:
+def settled(noted: Sequence[int]) -> None:
     """Says that these rows' changes are in Redis. Raises `FeedsUnavailable`, `FeedsRefused`."""
-    if rows:
-        relations.give_receipts(rows)
+    if noted:
+        relations.give_receipts(noted)
+
+
+def photos_changed(*photos: int) -> None:
+    """Voids what is cached of photos that were changed or deleted. Call it when that is committed; while the
+    cache is away it is written down instead, and done when the cache is back."""
+    if photos and not cached.changed(rows.PHOTOS.name, *photos):
+        _note(GraphChange(verb=GraphChange.Verb.PHOTO, row=photo) for photo in photos)
+
+
+def author_changed(user: Any) -> None:
+    """The same for what everybody may know of a user."""
+    if not cached.changed(rows.AUTHORS.name, user):
+        _note([GraphChange(verb=GraphChange.Verb.AUTHOR, follower_id=user)])
+
+
+def likes_changed(user: Any) -> None:
+    """The same for what a user likes."""
+    try:
+        relations.likes_changed(user)
+    except FeedError as error:
+        logger.warning("the likes of user %s wait in the outbox: %s", user, error)
+        _note([GraphChange(verb=GraphChange.Verb.LIKES, follower_id=user)])
+
+
+def _note(changes: Iterable[GraphChange]) -> None:
+    GraphChange.objects.bulk_create(changes)
 
 
 def catch_up() -> int:
     """Applies what has waited long enough and has no receipt; returns how many rows that were.
 
-    Any number may run at once. Raises `FeedsUnavailable`, `FeedsRefused`; what is left then is done the
-    next time.
+    A row is forgotten when Redis has held its receipt for `SETTLE_SECONDS`. One that Redis refuses is left
+    for later and does not stop the others. Any number may run at once. Raises `FeedsUnavailable`.
     """
     settled_before = timezone.now() - timedelta(seconds=conf.SETTLE_SECONDS)
     waiting = GraphChange.objects.filter(created_at__lt=settled_before).order_by("id")
-    done = 0
-    while rows := list(waiting[:AT_ONCE]):
-        have = relations.have_receipts([row.pk for row in rows])
-        held = [row.pk for row, held in zip(rows, have, strict=True) if held]
-        late = [row for row, held in zip(rows, have, strict=True) if not held]
-        for row in late:
-            _apply(row)
+    done = last = 0
+    while some := list(waiting.filter(id__gt=last)[:AT_ONCE]):
+        last = some[-1].pk
+        ages = relations.receipts_held_for([row.pk for row in some])
+        held = [
+            row.pk
+            for row, age in zip(some, ages, strict=True)
+            if age is not None and age >= conf.SETTLE_SECONDS
+        ]
+        late = [row for row, age in zip(some, ages, strict=True) if age is None]
         # Not forgotten yet: Redis may lose this one, too.
-        settled([row.pk for row in late])
-        GraphChange.objects.filter(id__in=[row.pk for row in late]).update(created_at=timezone.now())
+        applied = [row.pk for row in late if _applied(row)]
+        settled(applied)
         if held:
             GraphChange.objects.filter(id__in=held).delete()
             relations.forget_receipts(held)
-        done += len(late)
+        done += len(applied)
     return done
 
 
-def _apply(row: GraphChange) -> None:
-    if row.verb == GraphChange.Verb.RELATION:
-        relations.changed(row.follower_id)
-    elif row.verb == GraphChange.Verb.UNFOLLOW:
-        followers.apply(row.followee_id, [Change("unfollow", row.follower_id, row.row)])
-    else:
-        # Those that are gone again have an unfollow of their own.
-        rows = Follow.objects.filter(followee=row.followee_id, id__gte=row.row, id__lte=row.last_row)
-        there = rows.order_by("id").values_list("follower_id", "id")
-        followers.apply(
-            row.followee_id,
-            (Change("follow", user, id_) for user, id_ in there.iterator(chunk_size=AT_ONCE)),
-        )
+def _applied(row: GraphChange) -> bool:
+    try:
+        return _apply(row)
+    except FeedsRefused as error:
+        logger.error("%s is not in Redis yet: %s", row, error)
+        return False
+
+
+def _apply(row: GraphChange) -> bool:
+    """Whether it could be done."""
+    match row.verb:
+        case GraphChange.Verb.RELATION:
+            relations.changed(row.follower_id)
+        case GraphChange.Verb.LIKES:
+            relations.likes_changed(row.follower_id)
+        case GraphChange.Verb.PHOTO:
+            return cached.changed(rows.PHOTOS.name, row.row)
+        case GraphChange.Verb.AUTHOR:
+            return cached.changed(rows.AUTHORS.name, row.follower_id)
+        case GraphChange.Verb.UNFOLLOW:
+            followers.apply(row.followee_id, [Change("unfollow", row.follower_id, row.row)])
+        case _:
+            # Those that are gone again have an unfollow of their own.
+            made = Follow.objects.filter(followee=row.followee_id, id__gte=row.row, id__lte=row.last_row)
+            there = made.order_by("id").values_list("follower_id", "id")
+            followers.apply(
+                row.followee_id,
+                (Change("follow", user, id_) for user, id_ in there.iterator(chunk_size=AT_ONCE)),
+            )
+    return True

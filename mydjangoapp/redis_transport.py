@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis
-from redis.exceptions import ConnectionError
 
 
 class Channel(redis.Channel):
@@ -22,7 +21,7 @@ class Channel(redis.Channel):
 
     def _connparams(self, *args: Any, **kwargs: Any) -> Any:
         if self.connection.client is None:
-            raise ConnectionError("The connection to the broker was lost.")
+            raise ConnectionResetError("The connection to the broker was lost.")
         return super()._connparams(*args, **kwargs)  # type: ignore[misc]  # not in kombu's stubs
 
 

@@ -14,10 +14,13 @@ from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
+from more_itertools import batched
 
 from .conf import conf
+from .exceptions import FeedsRefused
 from .fanouts import Enqueue, cancel
 from .homefeed import delivery
+from .homefeed.delivery import Progress
 from .models import FanOut, Photo
 
 logger = logging.getLogger(__name__)
@@ -40,7 +43,7 @@ def rescue(enqueue: Enqueue) -> int:
     authors = _authors(row.photo_id for row in rows)
     rescued = 0
     for row in rows:
-        seen = delivery.progress(row.photo_id)
+        seen = _progress(row.photo_id)
         claimed = FanOut.objects.filter(id=row.id, state=row.state, heartbeat_at=row.heartbeat_at)
         if not claimed.update(heartbeat_at=now):
             continue
@@ -75,8 +78,9 @@ def settle(enqueue: Enqueue) -> Settled:
     ages = dict(zip(photos, delivery.ended_for(photos), strict=True))
     held = [photo for photo, age in ages.items() if age is not None and age >= conf.SETTLE_SECONDS]
     lost = [photo for photo, age in ages.items() if age is None]
-    ended.filter(photo_id__in=held).update(state=FanOut.State.DONE, last_error="")
+    # In this order: a crash in between must not leave a hash that nobody lets go.
     delivery.retire(held)
+    ended.filter(photo_id__in=held).update(state=FanOut.State.DONE, last_error="")
     authors = _authors([*held, *lost])
     reopened = 0
     for photo in lost:
@@ -86,7 +90,7 @@ def settle(enqueue: Enqueue) -> Settled:
             cancel(photo)
             continue
         logger.warning("photo %s: Redis has lost the end of its fan-out, it goes on", photo)
-        seen = delivery.progress(photo)
+        seen = _progress(photo)
         enqueue(photo, authors[photo], seen.cursor if seen else 0)
         reopened += 1
     done = dict.fromkeys(authors[photo] for photo in held if photo in authors)
@@ -100,19 +104,29 @@ def retry(enqueue: Enqueue, photos: Iterable[int] | None = None) -> list[int]:
     Who has the photo already does not get it again. A message that the broker does not take now is sent
     by the rescue when the lease is over.
     """
-    failed = FanOut.objects.filter(state=FanOut.State.FAILED).order_by("id")
-    if photos is not None:
-        failed = failed.filter(photo_id__in=list(photos))
-    found = list(failed.values_list("photo_id", flat=True))
-    authors = _authors(found)
+    failed = FanOut.objects.filter(state=FanOut.State.FAILED)
+    chosen = failed.values_list("photo_id", flat=True).order_by("id").iterator(AT_ONCE)
     begun = []
-    for photo in found:
-        if photo in authors and FanOut.objects.filter(photo_id=photo, state=FanOut.State.FAILED).update(
-            state=FanOut.State.RUNNING, attempts=0, finished_at=None, heartbeat_at=timezone.now()
-        ):
-            enqueue(photo, authors[photo], 0)
-            begun.append(photo)
+    for some in batched(list(chosen) if photos is None else photos, AT_ONCE):
+        authors = _authors(some)
+        for photo in some:
+            if photo not in authors:
+                cancel(photo)
+            elif failed.filter(photo_id=photo).update(
+                state=FanOut.State.RUNNING, attempts=0, finished_at=None, heartbeat_at=timezone.now()
+            ):
+                enqueue(photo, authors[photo], 0)
+                begun.append(photo)
     return begun
+
+
+def _progress(photo: int) -> Progress | None:
+    try:
+        return delivery.progress(photo)
+    except FeedsRefused as error:
+        # Its key is of a wrong type, say: its task will say so in the ledger, and be counted.
+        logger.error("photo %s: %s", photo, error)
+        return None
 
 
 def _authors(photos: Iterable[int]) -> dict[int, Any]:

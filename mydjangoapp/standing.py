@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Min
 from django.utils import timezone
 
 from .exceptions import FeedError
@@ -68,9 +69,18 @@ def open_ones() -> Iterator[Standing]:
 
 def longest_wait() -> float:
     """For how many seconds the oldest fan-out has waited that no worker has taken up; 0 if none waits."""
-    waiting = FanOut.objects.filter(state=FanOut.State.WAITING).order_by("created_at")
-    oldest = waiting.values_list("created_at", flat=True).first()
-    return (timezone.now() - oldest).total_seconds() if oldest else 0.0
+    waiting = FanOut.objects.filter(state=FanOut.State.WAITING)
+    return _seconds_since(waiting.aggregate(oldest=Min("created_at"))["oldest"])
+
+
+def longest_silence() -> float:
+    """For how many seconds nothing has been heard of the fan-out under way that is silent the longest."""
+    running = FanOut.objects.filter(state=FanOut.State.RUNNING)
+    return _seconds_since(running.aggregate(oldest=Min("heartbeat_at"))["oldest"])
+
+
+def _seconds_since(moment: datetime | None) -> float:
+    return (timezone.now() - moment).total_seconds() if moment else 0.0
 
 
 def failed_ones() -> int:

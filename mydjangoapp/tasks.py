@@ -7,6 +7,7 @@ dies leaves the message with the broker), JSON, no results.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
@@ -14,8 +15,9 @@ from celery.signals import worker_ready
 
 from . import broker, failpoints, fanouts, outbox, rescue
 from .conf import conf
-from .exceptions import DATABASE_AWAY, FeedError, FollowersBeingRebuilt
+from .exceptions import DATABASE_AWAY, FeedError, FeedsRefused, FollowersBeingRebuilt
 from .homefeed import delivery, followers, removal
+from .models import Photo
 
 if TYPE_CHECKING:
     from celery import Task
@@ -40,8 +42,11 @@ def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, curs
     try:
         ended = fanouts.carry(photo_id, user_id, cursor, redelivered=redelivered, enqueue=enqueue)
         failpoints.reach("carried", photo_id)
-        if ended and delivery.settle_is_wanted():
-            broker.send(settle_fanouts, countdown=conf.SETTLE_SECONDS)
+        if ended:
+            _settle_later()
+            if not Photo.objects.filter(id=photo_id).exists():
+                # Deleted while Redis could not be told: what removed it may have been before us.
+                enqueue_removal(photo_id, user_id)
     except FollowersBeingRebuilt as error:
         raise self.retry(exc=error, countdown=1) from error
     except (FeedError, *DATABASE_AWAY) as error:
@@ -49,6 +54,8 @@ def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, curs
         if isinstance(error, FeedError):
             fanouts.note_error(photo_id, error)
         if self.request.retries >= RETRIES:
+            if isinstance(error, FeedsRefused):
+                fanouts.count_refusal(photo_id)
             return  # the ledger still has it as open: the rescue goes on, and its attempts are counted
         raise self.retry(exc=error, countdown=2**self.request.retries) from error
 
@@ -80,32 +87,45 @@ def compact_followers(user_id: Any) -> None:
 def settle_fanouts() -> None:
     """Says `done` of fan-outs that have ended for good; sent when one ends, and by itself while there are
     more. If it is lost, the rescue does the same."""
-    try:
-        if _settle():
-            broker.send(settle_fanouts, countdown=conf.SETTLE_SECONDS)
-    except (FeedError, *DATABASE_AWAY) as error:
-        logger.error("no fan-out is settled at the moment: %s", error)
+    _try("no fan-out is settled at the moment", _settle)
 
 
-def _settle() -> bool:
-    """Whether there are more."""
+def _settle_later() -> None:
+    """One such message is on its way at a time, however many fan-outs end."""
+    if delivery.settle_is_wanted():
+        broker.send(settle_fanouts, countdown=conf.SETTLE_SECONDS)
+
+
+def _settle() -> None:
     settled = rescue.settle(enqueue)
+    if settled.more:
+        _settle_later()
     for author in settled.authors:
         if followers.compaction_is_due(author):
             broker.send(compact_followers, _plain(author))
-    return settled.more
+
+
+def _try(otherwise: str, step: Callable[..., object], *arguments: Any) -> None:
+    """What one step of the rescue cannot do now must not keep the next from being done."""
+    try:
+        step(*arguments)
+    except (FeedError, *DATABASE_AWAY) as error:
+        logger.error("%s: %s", otherwise, error)
 
 
 @shared_task(name="mydjangoapp.tasks.rescue_fanouts", **LATE)
 def rescue_fanouts() -> None:
     """Enqueues fan-outs again whose worker or message was lost, settles those that have ended, and brings
     changes of the graph into Redis that may have been. Beat sends it every few seconds."""
-    try:
-        outbox.catch_up()
-        rescue.rescue(enqueue)
-        _settle()
-    except (FeedError, *DATABASE_AWAY) as error:
-        logger.error("nothing is rescued at the moment: %s", error)
+    _try("nothing is rescued at the moment", _rescue)
+
+
+def _rescue() -> None:
+    if not delivery.rescue_is_wanted():
+        return  # many messages may have waited behind a backlog; one of them is enough
+    _try("changes of the graph have to wait", outbox.catch_up)
+    _try("no fan-out is rescued at the moment", rescue.rescue, enqueue)
+    _try("no fan-out is settled at the moment", _settle)
 
 
 @worker_ready.connect(dispatch_uid="mydjangoapp.look_for_the_stalled")
@@ -114,7 +134,7 @@ def look_for_the_stalled(sender: Any, **_: Any) -> None:
     once per lease. So a single worker heals itself even where no beat runs."""
 
     def look() -> None:
-        broker.send(rescue_fanouts, expires=conf.LEASE_SECONDS)
+        broker.send(rescue_fanouts)
 
     look()
     sender.timer.call_repeatedly(conf.LEASE_SECONDS, look)

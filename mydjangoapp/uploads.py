@@ -9,9 +9,8 @@ from typing import Any
 from django.core.files.base import File
 from django.db import IntegrityError, transaction
 
-from . import failpoints, fanouts, tasks
+from . import failpoints, fanouts, outbox, tasks
 from .exceptions import BadUpload
-from .homefeed import cached, rows
 from .models import Photo, UploadKey
 
 logger = logging.getLogger(__name__)
@@ -72,7 +71,7 @@ def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bo
     Fixtures (`raw`) bring their own rows. One that was changed is shown so at once.
     """
     if not created:
-        transaction.on_commit(lambda: cached.changed(rows.PHOTOS.name, instance.pk), robust=True)
+        transaction.on_commit(lambda: outbox.photos_changed(instance.pk), robust=True)
     elif not raw:
         fanouts.open_for(instance)
         transaction.on_commit(partial(_enqueue, instance.pk, instance.user_id), robust=True)
@@ -87,7 +86,7 @@ def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:
     """For a photo that is gone, once that is certain: hides it at once, cancels its fan-out, takes it
     out of the lists in the background and removes its file."""
     photo, author, image = instance.pk, instance.user_id, instance.image
-    transaction.on_commit(lambda: cached.changed(rows.PHOTOS.name, photo), robust=True)
+    transaction.on_commit(lambda: outbox.photos_changed(photo), robust=True)
     transaction.on_commit(lambda: fanouts.cancel(photo), robust=True)
     transaction.on_commit(lambda: tasks.enqueue_removal(photo, author), robust=True)
     if image:

@@ -94,6 +94,15 @@ def _database() -> dict[str, Any]:
     else:
         database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
         database["CONN_HEALTH_CHECKS"] = True
+        if database["ENGINE"] == "django.db.backends.postgresql":
+            # libpq's own defaults wait for minutes.
+            database["OPTIONS"] = {
+                "connect_timeout": 2,
+                "tcp_user_timeout": 5_000,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 2,
+            }
         # Named only by the tests: what has this name is dropped and made anew when they begin.
         if name := env.str("TEST_DATABASE_NAME", default=""):
             database["TEST"] = {"NAME": name}
@@ -202,7 +211,6 @@ CELERY_BEAT_SCHEDULE = {
     "rescue_fanouts": {
         "task": "mydjangoapp.tasks.rescue_fanouts",
         "schedule": 5.0,
-        "options": {"expires": 5.0},
     }
 }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
-from threading import Event
+from collections.abc import Callable, Iterator
+from threading import Event, Thread, current_thread
 
 import pytest
 from celery import Celery
@@ -47,6 +47,13 @@ def _nothing() -> None:
     pass
 
 
+def noting(threads: list[Thread]) -> Callable[[], None]:
+    def note() -> None:
+        threads.append(current_thread())
+
+    return note
+
+
 @pytest.fixture
 def black_hole() -> Iterator[int]:
     """A port that takes connections and never answers."""
@@ -82,6 +89,7 @@ def test_threads_that_hang_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Task:
         name = "some.task"
+        app = Celery("somebody", set_as_current=False)
         begun = 0
 
         def apply_async(self, *_: object, **__: object) -> None:
@@ -100,6 +108,44 @@ def test_threads_that_hang_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_whatever_a_transport_raises_is_said_and_not_raised(caplog: pytest.LogCaptureFixture) -> None:
     app = Celery("somebody", broker="redis://127.0.0.1:1/0", set_as_current=False)
+    app.conf.broker_transport_options = {"max_retries": 1, "interval_start": 0}
     task = app.task(name="some.task", typing=False)(_nothing)
     assert broker.send(task, 1) is False
-    assert "did not take some.task(1,)" in caplog.text
+    assert "did not take some.task(1,) (OperationalError: Error 111" in caplog.text
+
+
+def test_a_process_whose_threads_hang_for_ever_publishes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a site without socket time-outs a thread may never come back."""
+    ended = Event()
+
+    class Task:
+        name = "some.task"
+        app = Celery("somebody", set_as_current=False)
+        away = True
+
+        def apply_async(self, *_: object, **__: object) -> None:
+            if self.away:
+                ended.wait(30)
+
+    monkeypatch.setattr(broker, "_breaker", Breaker(seconds=0))
+    monkeypatch.setattr("mydjangoapp.conf.Conf.PUBLISH_TIMEOUT", 0.01)
+    task = Task()
+    try:
+        for _ in range(broker.MOST_HANGING):
+            broker.send(task)  # type: ignore[arg-type]  # all that it needs
+        task.away = False
+        assert broker.send(task) is False  # type: ignore[arg-type]
+        monkeypatch.setattr(broker, "GIVEN_UP_AFTER", 0.0)
+        monkeypatch.setattr("mydjangoapp.conf.Conf.PUBLISH_TIMEOUT", 1.0)
+        assert broker.send(task) is True  # type: ignore[arg-type]
+    finally:
+        ended.set()
+
+
+def test_tasks_of_a_site_that_wants_them_at_once_run_at_once() -> None:
+    app = Celery("somebody", broker="redis://127.0.0.1:1/0", set_as_current=False)
+    app.conf.task_always_eager = True
+    threads: list[Thread] = []
+    task = app.task(name="some.task", typing=False)(noting(threads))
+    assert broker.send(task) is True
+    assert threads == [current_thread()]

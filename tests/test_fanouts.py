@@ -12,6 +12,7 @@ from django.utils import timezone
 from mydjangoapp import fanouts, rescue, standing, tasks, uploads
 from mydjangoapp.homefeed import delivery, keys
 from mydjangoapp.models import FanOut, Photo
+from proj.servers import wait_until
 from tests.checker import ALL_ONCE, fill, outcome, state
 from tests.feeds import logged_in
 
@@ -242,8 +243,6 @@ def test_a_photo_deleted_while_redis_is_away_is_not_carried_on(
 def test_a_refusing_redis_does_not_multiply_messages(
     author: Any, redis: Any, broker: Any, workers: Any
 ) -> None:
-    from proj.servers import wait_until
-
     users = fill(author.pk, 5)
     redis.set(keys.fanout(photo := publish(author)), "of a wrong type")
     worker = workers()
@@ -392,3 +391,110 @@ def test_readyz_names_what_waits_and_what_was_given_up(author: Any, client: Any)
     assert "has waited for 60 s" in found.json()["fanouts"]
     give_up(photo)
     assert "1 failed" in client.get("/readyz/").json()["fanouts"]
+
+
+def test_settle_messages_do_not_multiply(author: Any, broker: Any, settings: Any) -> None:
+    """However many fan-outs end, and however long: one message is on its way at a time."""
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "SETTLE_SECONDS": 50}
+    fill(author.pk, 5)
+    for _ in range(10):
+        tasks.insert_into_homefeed(publish(author), author.pk)
+        tasks.settle_fanouts()
+    sent = [message for message in broker.lrange("celery", 0, -1) if b"settle_fanouts" in message]
+    assert len(sent) == 1
+
+
+def test_rescue_messages_that_waited_behind_a_backlog_are_done_once(
+    author: Any, redis: Any, broker: Any
+) -> None:
+    photo = publish(author)
+    broker.flushall()
+    grow_old(photo, 60)
+    tasks.rescue_fanouts()
+    assert broker.llen("celery") == 1
+    grow_old(photo, 60)
+    tasks.rescue_fanouts()
+    assert broker.llen("celery") == 1, "a moment ago"
+    redis.delete(keys.rescuing())
+    tasks.rescue_fanouts()
+    assert broker.llen("celery") == 2
+
+
+def test_one_bad_key_stops_neither_rescue_nor_settling_of_the_others(author: Any, redis: Any) -> None:
+    fill(author.pk, 5)
+    bad, good = publish(author), publish(author)
+    for photo in (bad, good):
+        grow_old(photo, 60)
+    redis.set(keys.fanout(bad), "of a wrong type")
+    assert rescue.rescue(Sent()) == 2
+    carry(good, author)
+    ended = timezone.now() - timedelta(minutes=2)
+    FanOut.objects.filter(photo_id=bad).update(state="running", finished_at=ended)
+    assert settled(good) == "done"
+    assert state(bad) == "running"
+
+
+def test_a_fanout_that_redis_keeps_refusing_is_given_up(
+    author: Any, redis: Any, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "MAX_ATTEMPTS": 2}
+    photo = publish(author)
+    redis.set(keys.fanout(photo), "of a wrong type")
+    task = tasks.insert_into_homefeed
+    for _ in range(3):
+        task.push_request(retries=tasks.RETRIES, called_directly=False)
+        try:
+            task.run(photo, author.pk)
+        finally:
+            task.pop_request()
+    row = FanOut.objects.get(photo_id=photo)
+    assert (row.state, row.attempts) == ("failed", 3)
+    assert "wrong kind of value" in row.last_error
+    assert "Redis refused it 3 times" in caplog.text
+
+
+def test_a_failed_fanout_of_a_deleted_photo_is_cancelled(author: Any) -> None:
+    photo, gone = publish(author), publish(author)
+    for one in (photo, gone):
+        give_up(one)
+    Photo.objects.get(pk=photo).delete()
+    assert state(photo) == "cancelled"
+    Photo.objects.filter(pk=gone)._raw_delete("default")  # past every signal
+    assert rescue.retry(Sent()) == []
+    assert state(gone) == "cancelled"
+
+
+def test_a_photo_whose_fanout_cannot_be_written_is_not_saved(
+    author: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nobody has opened a transaction: it would be carried to nobody."""
+
+    def fail(photo: Photo) -> None:
+        raise RuntimeError("the database is locked")
+
+    monkeypatch.setattr(fanouts, "open_for", fail)
+    with pytest.raises(RuntimeError):
+        Photo.objects.create(user=author, description="from a shell")
+    assert not Photo.objects.exists()
+
+
+def test_a_photo_deleted_while_its_last_link_runs_is_taken_out_again(
+    author: Any, redis: Any, workers: Any
+) -> None:
+    users = fill(author.pk, 5)
+    photo = publish(author)
+    FanOut.objects.filter(photo_id=photo).update(state="cancelled")  # Redis could not be told,
+    Photo.objects.filter(pk=photo)._raw_delete("default")
+    delivery.claim(photo, author.pk, 0, redelivered=False, create=True)  # and a chain goes on
+    tasks.insert_into_homefeed(photo, author.pk, 10_000)
+    assert outcome(photo, users) == ALL_ONCE, "the chain did not look"
+    workers()
+    wait_until(lambda: outcome(photo, [], absent=users) == ALL_ONCE, seconds=20, what="it is out again")
+
+
+def test_readyz_names_a_chain_that_stands_still(author: Any, client: Any) -> None:
+    photo = publish(author)
+    FanOut.objects.filter(photo_id=photo).update(
+        state="running", heartbeat_at=timezone.now() - timedelta(seconds=60)
+    )
+    assert "has stood still for 60 s" in client.get("/readyz/").json()["fanouts"]

@@ -22,6 +22,7 @@ from mydjangoapp.homefeed import keys, verify
 from mydjangoapp.models import Follow, GraphChange
 from proj.servers import ROOT, Server, free_port, wait_until
 from tests import servers
+from tests.conftest import connect
 from tests.feeds import ids_of, logged_in, publish, truth_of
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
@@ -42,6 +43,9 @@ def redis_away(settings: Any) -> Any:
 def settle() -> int:
     """Lets the time pass that a change needs to settle, and catches up."""
     GraphChange.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    client: Any = connect(servers.REDIS)
+    for row in client.zrange(keys.receipts(), 0, -1):
+        client.zincrby(keys.receipts(), -60, row)
     return outbox.catch_up()
 
 
@@ -125,6 +129,99 @@ def test_what_is_lost_again_after_it_was_brought_in_is_brought_in_again(
             redis.restore(key, 0, value)
     assert settle() == 1
     assert followers_of(redis, author) == [first.pk, me.pk]
+
+
+def test_a_receipt_counts_from_when_it_was_given(make_users: People, redis: Any) -> None:
+    """Not from the row's age: the transaction may have been long, or Redis slow."""
+    me, author, first = make_users(3)
+    graph.follow(first, author)
+    graph.follow(me, author)
+    GraphChange.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    redis.zadd(keys.receipts(), {row: redis.time()[0] + 10 for row in redis.zrange(keys.receipts(), 0, -1)})
+    assert outbox.catch_up() == 0
+    assert GraphChange.objects.count() == 2, "kept: Redis may lose both yet"
+    redis.delete(keys.receipts())
+    redis.delete(keys.marks(author.pk))
+    redis.rpop(keys.followers(author.pk))
+    assert settle() == 2
+    assert followers_of(redis, author) == [first.pk, me.pk]
+
+
+def test_a_change_that_redis_refuses_does_not_stop_the_others(make_users: People, redis: Any) -> None:
+    me, bad, good, other = make_users(4)
+    graph.follow(other, good)
+    GraphChange.objects.all().delete()
+    redis.delete(keys.followers(bad.pk))
+    redis.set(keys.followers(bad.pk), "of a wrong type")
+    graph.follow(me, bad)
+    redis.config_set("maxmemory", 1)  # both are refused on commit
+    graph.follow(me, good)
+    redis.config_set("maxmemory", 0)
+    assert settle() == 1
+    assert followers_of(redis, good) == [other.pk, me.pk]
+    assert [row.followee_id for row in GraphChange.objects.order_by("id")] == [bad.pk, good.pk]
+    redis.delete(keys.followers(bad.pk))
+    assert settle() == 1
+    settle()
+    assert not GraphChange.objects.exists()
+
+
+@pytest.fixture
+def cache_away(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Takes the cache away and brings it back."""
+    from django.core.cache import cache
+
+    def switch(away: bool) -> None:
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise ConnectionError("the cache is away")
+
+        for name in ("get_many", "set_many"):
+            if away:
+                monkeypatch.setattr(cache, name, refuse, raising=False)
+            else:
+                monkeypatch.undo()
+
+    return switch
+
+
+def test_what_changes_while_the_cache_is_away_is_shown_when_it_is_back(
+    make_users: People, cache_away: Any, redis: Any
+) -> None:
+    me, author = make_users(2)
+    graph.follow(me, author)
+    first, second = publish(author, 2)
+    client = logged_in(me)
+    for _ in range(2):
+        assert ids_of(client.get("/feed/")) == [second, first]
+    cache_away(True)
+    assert logged_in(author).delete(f"/photos/{first}/").status_code == 204
+    assert client.put(f"/photos/{second}/like/").status_code == 204
+    author.first_name = "Ada"
+    author.save()
+    cache_away(False)
+    verbs = {row.verb for row in GraphChange.objects.filter(verb__in=["photo", "author"])}
+    assert verbs == {"photo", "author"}
+    settle()
+    [photo] = client.get("/feed/").json()["results"]
+    assert (photo["id"], photo["like_count"], photo["liked"]) == (second, 1, True)
+    assert photo["author"]["name"] == "Ada"
+    settle()
+    assert not GraphChange.objects.exists()
+
+
+def test_likes_given_while_redis_is_away_are_shown_when_it_is_back(
+    make_users: People, redis_away: Any
+) -> None:
+    me, author = make_users(2)
+    graph.follow(me, author)
+    [photo] = publish(author)
+    client = logged_in(me)
+    assert client.get("/feed/").json()["results"][0]["liked"] is False
+    redis_away(True)
+    assert client.put(f"/photos/{photo}/like/").status_code == 204
+    redis_away(False)
+    settle()
+    assert client.get("/feed/").json()["results"][0]["liked"] is True
 
 
 def test_a_change_that_has_arrived_does_nothing_the_second_time(make_users: People, redis: Any) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from celery import current_app
 from django.http import HttpRequest, JsonResponse
 from health_check.base import HealthCheck
 from health_check.checks import Database
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 from health_check.views import HealthCheckView
 
-from .. import standing
+from .. import broker, standing
 from ..conf import conf
 from ..exceptions import DATABASE_AWAY, FeedError
 from ..homefeed import connection
@@ -43,11 +42,8 @@ class Broker(HealthCheck):  # type: ignore[misc]  # comes without types
     """Celery's broker accepts a connection."""
 
     def run(self) -> None:
-        try:
-            with current_app.connection_for_write(connect_timeout=1.0) as broker:
-                broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
-        except Exception as error:  # each transport raises its own
-            raise ServiceUnavailable(f"Celery's broker does not answer ({type(error).__name__}).") from error
+        if why := broker.problem():
+            raise ServiceUnavailable(f"Celery's broker does not answer ({why}).")
 
 
 @dataclasses.dataclass
@@ -56,7 +52,7 @@ class Deliveries(HealthCheck):  # type: ignore[misc]  # comes without types
 
     def run(self) -> None:
         try:
-            waiting = standing.longest_wait()
+            waiting, silent = standing.longest_wait(), standing.longest_silence()
             failed = standing.failed_ones()
         except DATABASE_AWAY as error:
             raise ServiceWarning("unknown without the database") from error
@@ -64,6 +60,11 @@ class Deliveries(HealthCheck):  # type: ignore[misc]  # comes without types
         if waiting > conf.LEASE_SECONDS + GRACE:
             wrong.append(
                 f"The oldest waiting fan-out has waited for {waiting:.0f} s, longer than the lease: "
+                "see that a worker and beat are running."
+            )
+        if silent > conf.LEASE_SECONDS + GRACE:
+            wrong.append(
+                f"A fan-out under way has stood still for {silent:.0f} s, longer than the lease: "
                 "see that a worker and beat are running."
             )
         if failed:

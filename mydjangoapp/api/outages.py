@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ..exceptions import DATABASE_AWAY, FeedError
+
+logger = logging.getLogger(__name__)
 
 
 class Unavailable(APIException):
@@ -24,7 +28,9 @@ class AnswersWhenAway(APIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, DATABASE_AWAY):
+            logger.error("503, because of the database: %s", exc, exc_info=exc)
             exc = Unavailable("The database does not answer. Try again in a moment.")
         elif isinstance(exc, FeedError):
+            logger.error("503: %s", exc)
             exc = Unavailable(str(exc))
         return super().handle_exception(exc)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from django.core.cache.backends.locmem import LocMemCache
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
@@ -16,21 +17,25 @@ from ..homefeed import cached
 logger = logging.getLogger(__name__)
 
 
-class _OpenWithoutCache(SimpleRateThrottle):
-    """Without the cache that counts nobody is held up: better no limit for a while than no uploads."""
+IN_THIS_PROCESS = LocMemCache("mydjangoapp-throttles", {"max_entries": 100_000})
+
+
+class _CountsWithoutCache(SimpleRateThrottle):
+    """Without the cache that counts for all processes each counts for itself: nobody is held up by it, and
+    there is a limit all the same."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        if not cached.breaker.allows():
-            return True
-        try:
-            with cached.watched():
-                return super().allow_request(request, view)
-        except Exception as error:  # each cache backend raises its own
-            logger.warning("no limit on %s: the cache does not answer (%s)", self.scope, error)
-            return True
+        if cached.breaker.allows():
+            try:
+                with cached.watched():
+                    return super().allow_request(request, view)
+            except Exception as error:  # each cache backend raises its own
+                logger.warning("%s is limited per process: the cache does not answer (%s)", self.scope, error)
+        self.cache = IN_THIS_PROCESS
+        return super().allow_request(request, view)
 
 
-class UploadThrottle(_OpenWithoutCache, UserRateThrottle):
+class UploadThrottle(_CountsWithoutCache, UserRateThrottle):
     """`UPLOAD_RATE`, per user."""
 
     scope = "upload"
@@ -39,7 +44,7 @@ class UploadThrottle(_OpenWithoutCache, UserRateThrottle):
         return conf.UPLOAD_RATE
 
 
-class ChangeThrottle(_OpenWithoutCache, UserRateThrottle):
+class ChangeThrottle(_CountsWithoutCache, UserRateThrottle):
     """`CHANGE_RATE`, per user; reading is free."""
 
     scope = "change"
@@ -51,7 +56,7 @@ class ChangeThrottle(_OpenWithoutCache, UserRateThrottle):
         return request.method in SAFE_METHODS or super().allow_request(request, view)
 
 
-class TokenThrottle(_OpenWithoutCache, AnonRateThrottle):
+class TokenThrottle(_CountsWithoutCache, AnonRateThrottle):
     """`TOKEN_RATE`, per address."""
 
     scope = "token"

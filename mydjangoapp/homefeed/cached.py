@@ -92,13 +92,15 @@ def fetch(*asked: tuple[Kind, Iterable[Any]]) -> list[dict[Any, Any]]:
     return results
 
 
-def changed(kind: str, *ids: Any) -> None:
-    """Voids the entries of rows that have been changed or deleted. Call it when that is committed.
+def changed(kind: str, *ids: Any) -> bool:
+    """Voids the entries of rows that have been changed or deleted. Call it when that is committed. False if
+    the cache did not take it: then call it again later.
 
     Tried even while the cache is not asked otherwise: an entry must not outlive its row.
     """
     stamp = secrets.token_hex(8)
-    _set_many(dict.fromkeys(keys.cached(_stamp(kind), ids).values(), stamp), times=STAMPS_LIVE_LONGER)
+    stamps = dict.fromkeys(keys.cached(_stamp(kind), ids).values(), stamp)
+    return _set_many(stamps, times=STAMPS_LIVE_LONGER)
 
 
 def _stamp(kind: str) -> str:
@@ -122,16 +124,18 @@ def _get_many(names: list[str]) -> dict[str, Any]:
         return {}
 
 
-def _set_many(entries: Mapping[str, Any], times: int = 1) -> None:
+def _set_many(entries: Mapping[str, Any], times: int = 1) -> bool:
     if not entries or not is_shared():
-        return
+        return True
     try:
         with watched():
             failed = cache.set_many(dict(entries), conf.CACHE_SECONDS * times)
         if failed:
             logger.warning("the cache did not take %d of %d entries", len(failed), len(entries))
+        return not failed
     except Exception as error:  # each backend raises its own
         logger.warning("the cache does not answer (%s)", error)
+        return False
 
 
 @contextmanager

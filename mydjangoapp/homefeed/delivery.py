@@ -257,15 +257,22 @@ def progress(photo: int) -> Progress | None:
 
 
 def ended_for(photos: Sequence[int]) -> list[float | None]:
-    """For each fan-out how many seconds ago it ended, None if Redis knows of no end. One round trip."""
+    """For each fan-out how many seconds ago it ended, None if Redis knows of no end, or has something else
+    under its key. One round trip."""
     with edge():
         pipeline = client().pipeline(transaction=False)
         pipeline.time()
         for photo in photos:
             pipeline.hget(keys.fanout(photo), "ended")
-        (seconds, microseconds), *ended = pipeline.execute()
+        (seconds, microseconds), *ended = pipeline.execute(raise_on_error=False)
     now = seconds + microseconds / 1e6
-    return [None if at is None else now - float(at) for at in ended]
+    return [now - float(at) if isinstance(at, bytes) else None for at in ended]
+
+
+def rescue_is_wanted() -> bool:
+    """Whether no rescue has begun within the last second; says so once. One round trip."""
+    with edge():
+        return bool(client().set(keys.rescuing(), 1, nx=True, px=1_000))
 
 
 def settle_is_wanted() -> bool:

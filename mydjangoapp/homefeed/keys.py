@@ -106,9 +106,14 @@ def likes(user: object) -> str:
 
 
 def receipts() -> str:
-    """`graph-receipts`, set: ids of `GraphChange` rows that have been applied. Written after what they
+    """`graph-applied`, sorted set: ids of applied `GraphChange` rows, by when. Written after what they
     stand for, so that a crash which takes that back takes them back, too; gone with the rows."""
-    return f"{conf.KEY_PREFIX}graph-receipts"
+    return f"{conf.KEY_PREFIX}graph-applied"
+
+
+def rescuing() -> str:
+    """`rescuing`, string: a rescue has just begun. Lives for a second."""
+    return f"{conf.KEY_PREFIX}rescuing"
 
 
 def settling() -> str:

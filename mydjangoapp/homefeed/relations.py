@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import keys
+from . import keys, scripts
 from .connection import client, edge
 
 
@@ -25,21 +25,25 @@ def drop_feeds(*users: Any) -> None:
 
 def give_receipts(rows: Sequence[int]) -> None:
     """Notes that these `GraphChange` rows have been applied. One round trip, repeatable."""
-    with edge():
-        client().sadd(keys.receipts(), *rows)
+    scripts.give_receipts([keys.receipts()], list(rows))
 
 
-def have_receipts(rows: Sequence[int]) -> list[bool]:
-    """For each of these rows whether it has been applied, as far as Redis still knows. One round trip."""
+def receipts_held_for(rows: Sequence[int]) -> list[float | None]:
+    """For each of these rows for how many seconds Redis has held that it was applied; None if it does not
+    know of that. One round trip."""
     with edge():
-        found: Any = client().smismember(keys.receipts(), list(rows))
-    return [bool(there) for there in found]
+        pipeline = client().pipeline(transaction=False)
+        pipeline.time()
+        pipeline.zmscore(keys.receipts(), [str(row) for row in rows])
+        (seconds, microseconds), given = pipeline.execute()
+    now = seconds + microseconds / 1e6
+    return [None if at is None else now - float(at) for at in given]
 
 
 def forget_receipts(rows: Sequence[int]) -> None:
     """They are needed no more. One round trip, repeatable."""
     with edge():
-        client().srem(keys.receipts(), *rows)
+        client().zrem(keys.receipts(), *rows)
 
 
 def likes_changed(user: Any) -> None:

@@ -12,12 +12,17 @@ class GraphChange(models.Model):
 
     `follow`: the `Follow` rows of `followee` with ids from `row` to `last_row`. `unfollow`: the deleted
     row `row` of `follower` and `followee`. `relation`: something else about whom `follower` wants to see.
+    Written only where the cache could not be told: `photo`: the photo `row` was changed or deleted;
+    `author`: the user `follower` has a new name; `likes`: what `follower` likes has changed.
     """
 
     class Verb(models.TextChoices):
         FOLLOW = "follow"
         UNFOLLOW = "unfollow"
         RELATION = "relation"
+        PHOTO = "photo"
+        AUTHOR = "author"
+        LIKES = "likes"
 
     id = models.BigAutoField(primary_key=True)
     verb = models.CharField(max_length=8, choices=Verb.choices)
@@ -43,4 +48,4 @@ class GraphChange(models.Model):
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     def __str__(self) -> str:
-        return f"{self.verb} of {self.follower_id} and {self.followee_id}"
+        return f"{self.verb} of {self.follower_id}, {self.followee_id}, {self.row}"

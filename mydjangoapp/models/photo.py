@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 
 
 def image_path(photo: Photo, filename: str) -> str:
@@ -59,7 +59,9 @@ class Photo(models.Model):
         if not self._state.adding and kwargs.get("update_fields") is None and not kwargs.get("force_insert"):
             fields = (field.name for field in self._meta.concrete_fields if not field.primary_key)
             kwargs["update_fields"] = [name for name in fields if name not in self.COUNTED]
-        super().save(*args, **kwargs)
+        # With the fan-out that its signal writes: a photo alone would be carried to nobody.
+        with transaction.atomic(using=kwargs.get("using")):
+            super().save(*args, **kwargs)
 
     @property
     def url(self) -> str:

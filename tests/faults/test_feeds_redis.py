@@ -15,6 +15,7 @@ from mydjangoapp import graph
 from mydjangoapp.homefeed import connection, delivery, keys
 from mydjangoapp.models import FanOut
 from proj.servers import RedisServer, Server, wait_until
+from tests import servers
 from tests.checker import ALL_ONCE, Outcome, outcome
 from tests.faults.trial import SLOW, Trial
 
@@ -22,6 +23,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 Workers = Callable[..., Server]
 
 LOST_AT_MOST = 2.0  # seconds of writes that `appendfsync everysec` may lose with the machine
+SEEDS = 5 if "rabbitmq" in servers.ON else 20  # the broker has no part in it
 SETTLES = {"MYDJANGOAPP_SETTLE_SECONDS": "3"}  # the product's own default, which has to cover that
 
 
@@ -57,7 +59,7 @@ def crash(server: RedisServer, sizes: deque[tuple[float, int]], chance: random.R
 
 @pytest.mark.row(7, "kill -9 of the feeds' Redis (AOF everysec), up to two seconds of writes lost with it")
 @pytest.mark.parametrize(
-    "number", [pytest.param(n, marks=() if n == 0 else pytest.mark.slow) for n in range(20)]
+    "number", [pytest.param(n, marks=() if n == 0 else pytest.mark.slow) for n in range(SEEDS)]
 )
 def test_redis_is_killed_and_loses_its_last_writes(
     trial: Trial,
@@ -83,6 +85,30 @@ def test_redis_is_killed_and_loses_its_last_writes(
     print(f"lost {lost:,} bytes")
     trial.healed()
     trial.judge()
+
+
+@pytest.mark.row(7, "a chain has ended, and a crash takes the end back before it has settled")
+def test_redis_loses_the_end_of_a_chain(
+    trial: Trial, workers: Workers, redis_server: RedisServer, redis: Any
+) -> None:
+    trial.follow(5_000)
+    all_on_disk(redis)
+    size = append_only_file(redis_server).stat().st_size
+    worker = workers(**SETTLES)
+    trial.upload()
+    ended = FanOut.objects.filter(photo_id=trial.photo).exclude(finished_at=None)
+    wait_until(ended.exists, seconds=30, what="the chain has ended")
+    assert outcome(trial.photo, trial.present) == ALL_ONCE
+    redis_server.kill()
+    with append_only_file(redis_server).open("r+b") as file:
+        file.truncate(size)
+    redis_server.start()
+    all_on_disk(redis)
+    assert outcome(trial.photo, trial.present).lost == 5_000
+    trial.healed()
+    trial.judge()
+    said = worker.log.read_text()
+    assert "has lost the end of its fan-out" in said or "stood still" in said
 
 
 @pytest.mark.row(7, "the feeds' Redis comes back empty in mid-chain")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,19 +89,37 @@ def test_a_worker_is_stopped_past_its_lease_and_then_goes_on(trial: Trial, worke
 
 
 @pytest.mark.row(16, "four rescuers at once", "each fan-out is enqueued again once")
-def test_four_rescuers_at_once(trial: Trial, workers: Workers, empty_broker: Callable[[], None]) -> None:
+def test_four_rescuers_at_once(
+    trial: Trial, workers: Workers, empty_broker: Callable[[], None], tmp_path: Path
+) -> None:
     trial.follow(2_000)
     trial.upload(20)
     empty_broker()
-    FanOut.objects.update(created_at=timezone.now() - timedelta(minutes=1))
-    command = [sys.executable, "manage.py", "rescue_fanouts"]
+    FanOut.objects.update(created_at=timezone.now() - timedelta(minutes=10))
+    long_lease = {"MYDJANGOAPP_LEASE_SECONDS": "100"}
+    together = tmp_path / "go"
+    code = (
+        "import django, pathlib, time; django.setup()\n"
+        "from django.core.management import call_command\n"
+        f"print('ready', flush=True)\nwhile not pathlib.Path({str(together)!r}).exists(): time.sleep(0.001)\n"
+        "call_command('rescue_fanouts')\n"
+    )
     rescuers = [
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, **long_lease},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         for _ in range(4)
     ]
+    assert [rescuer.stdout.readline() for rescuer in rescuers if rescuer.stdout] == ["ready\n"] * 4
+    together.touch()
     told = [rescuer.communicate(timeout=60)[0] for rescuer in rescuers]
     assert sum(int(words.split()[0]) for words in told) == 20, told
-    workers()
+    workers(**long_lease)
     trial.healed()
     trial.judge()
     assert trial.findings[-1].runs == 20

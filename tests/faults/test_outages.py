@@ -19,7 +19,7 @@ from rest_framework.authtoken.models import Token
 
 from mydjangoapp import graph
 from mydjangoapp.homefeed import keys
-from mydjangoapp.models import Follow, Photo
+from mydjangoapp.models import Follow, GraphChange, Photo
 from proj.installed_servers import RabbitServer
 from proj.servers import LOOPBACK, RedisServer, Server, free_port, in_use, wait_until, web_server
 from tests import servers
@@ -186,11 +186,12 @@ def test_the_feeds_redis_is_away(
         assert site.call("PUT", f"/photos/{old.pk}/like/").status == 204
         assert old.pk in site.feed()
         assert site.feed() == truth_of(me)[:100], "from SQL, and right"
+        assert site.call("DELETE", f"/photos/{uploads[0].body['id']}/").status == 204
         ready = site.call("GET", "/readyz/")
         assert ready.status == 503
         assert "Check that it runs and that MYDJANGOAPP['REDIS_URL'] names it" in ready.body["redis"]
-    for answer in uploads:
-        assert wait_for_end(answer.body["id"], seconds=RECOVERY) == "done"
+    assert wait_for_end(uploads[0].body["id"], seconds=RECOVERY) == "cancelled"
+    assert wait_for_end(uploads[1].body["id"], seconds=RECOVERY) == "done"
     wait_until(
         lambda: (
             str(me.pk).encode() in redis.lrange(keys.followers(other.pk), 0, -1)
@@ -200,7 +201,10 @@ def test_the_feeds_redis_is_away(
         what="the follow has reached Redis",
     )
     wait_until(lambda: site.call("GET", "/readyz/").status == 200, seconds=30, what="it is ready again")
+    wait_until(lambda: not GraphChange.objects.exists(), seconds=RECOVERY, what="all has been brought in")
     assert site.feed() == truth_of(me)[:100]
+    page = site.call("GET", "/feed/?limit=100").body["results"]
+    assert {photo["id"] for photo in page if photo["liked"]} == {old.pk}
 
 
 def test_broker_and_redis_are_black_holes_at_once(
