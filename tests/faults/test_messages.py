@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import current_app
 from django.utils import timezone
+from kombu import Queue
 
+from mydjangoapp import broker
 from mydjangoapp.models import FanOut
 from mydjangoapp.tasks import insert_into_homefeed
 from proj.installed_servers import RabbitServer
 from proj.servers import ROOT, RedisServer, Server, wait_until
+from tests import servers
 from tests.checker import cursor, wait_for_end
 from tests.faults.trial import SLOW, Trial
 
@@ -133,3 +137,18 @@ def test_scripts_are_flushed_all_the_time(trial: Trial, workers: Workers, redis:
         trial.upload()
         trial.judge()
     assert flushes.times > 100
+
+
+@pytest.mark.skipif("rabbitmq" not in servers.ON, reason="a Redis broker answers each LPUSH by itself")
+def test_rabbitmq_says_what_it_does_not_take(broker_server: Broker) -> None:
+    """Without confirmed publishing it would drop the message and say nothing."""
+    with current_app.connection_for_write() as connection:
+        full = Queue("full", queue_arguments={"x-max-length": 0, "x-overflow": "reject-publish"})
+        full(connection.channel()).declare()
+
+    def publish(queue: str) -> str:
+        with current_app.amqp.producer_pool.acquire() as producer:
+            return broker._in_time(lambda: producer.publish({}, routing_key=queue, retry=False))
+
+    assert publish("celery") == ""
+    assert "MessageNacked" in publish("full")
