@@ -29,7 +29,7 @@ lint: $(VENV)/dev ## ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 test: lint ## lint, then every test that needs nothing installed; ARGS="-k name"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 INSTALLED := postgresql memcached rabbitmq-server redis-server
 FINDINGS := var/reliability

@@ -58,9 +58,7 @@ def crash(server: RedisServer, sizes: deque[tuple[float, int]], chance: random.R
 
 
 @pytest.mark.row(7, "kill -9 of the feeds' Redis (AOF everysec), up to two seconds of writes lost with it")
-@pytest.mark.parametrize(
-    "number", [pytest.param(n, marks=() if n == 0 else pytest.mark.slow) for n in range(SEEDS)]
-)
+@pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.slow) for n in range(SEEDS)])
 def test_redis_is_killed_and_loses_its_last_writes(
     trial: Trial,
     workers: Workers,

@@ -23,6 +23,7 @@ PER_SECOND = 1_000
 COMERS = range(5_000_001, 5_005_001)
 
 
+@pytest.mark.slow
 @pytest.mark.row(11, "1,000 follows and unfollows a second during chains, lists compacted in between")
 def test_follows_and_unfollows_and_compaction_during_chains(
     trial: Trial, workers: Workers, redis: Any, make_users: Callable[[int], list[Any]], meanwhile: Any

@@ -35,6 +35,7 @@ def judge(chain: Chain, trial: Trial, found: Outcome, since: float) -> None:
         assert found.lost or found.doubled, "the checker sees nothing: this test could not fail"
 
 
+@pytest.mark.slow
 @pytest.mark.row(1, "SIGKILL of the whole worker in mid-chain, then a new one")
 def test_sigkill_of_the_whole_worker_in_mid_chain_and_a_new_one(
     chain: Chain, trial: Trial, workers: Callable[..., Server], author: Any
@@ -51,6 +52,7 @@ def test_sigkill_of_the_whole_worker_in_mid_chain_and_a_new_one(
     judge(chain, trial, outcome(photo, everyone), since)
 
 
+@pytest.mark.slow
 @pytest.mark.row(1, "SIGKILL of the pool child in mid-chain")
 def test_sigkill_of_the_pool_child_that_carries_the_chain(
     chain: Chain, trial: Trial, workers: Callable[..., Server], author: Any
@@ -85,6 +87,7 @@ def test_the_same_message_five_times_at_once(
         assert runs(chain.task, worker) <= batches + copies, "the chain has multiplied"
 
 
+@pytest.mark.slow
 @pytest.mark.row(8, "the feeds' Redis stands still for 8 s")
 def test_redis_stands_still_for_eight_seconds_in_mid_chain(
     chain: Chain, trial: Trial, workers: Callable[..., Server], author: Any, redis_server: RedisServer
@@ -106,6 +109,7 @@ def test_redis_stands_still_for_eight_seconds_in_mid_chain(
     judge(chain, trial, outcome(photo, everyone), since)
 
 
+@pytest.mark.slow
 @pytest.mark.row(11, "follows and unfollows without pause during the chain")
 def test_follows_and_unfollows_during_the_chain(
     chain: Chain,

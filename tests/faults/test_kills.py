@@ -101,6 +101,7 @@ def test_rolling_restarts(trial: Trial, workers: Workers) -> None:
     trial.judge()
 
 
+@pytest.mark.slow
 @pytest.mark.row(13, "TERM in mid-chain, then a new worker")
 def test_term_in_mid_chain(trial: Trial, workers: Workers) -> None:
     trial.follow()

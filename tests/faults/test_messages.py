@@ -56,6 +56,7 @@ def test_the_broker_is_wiped(trial: Trial, workers: Workers, broker_server: Brok
     trial.judge()
 
 
+@pytest.mark.slow
 @pytest.mark.row(3, "the same messages twice and more, in sequence and at once, on two workers")
 def test_the_same_messages_many_times_on_two_workers(
     trial: Trial, workers: Workers, is_quiet: Callable[[], bool]

@@ -141,7 +141,9 @@ def check_while_broker_is_away(site: Site, me: Any, others: list[Any], within: f
     return photos[1:]
 
 
-@pytest.mark.parametrize(("fault", "within"), [(killed, DOWN), (stopped, BLACK_HOLE)])
+@pytest.mark.parametrize(
+    ("fault", "within"), [pytest.param(killed, DOWN, marks=pytest.mark.slow), (stopped, BLACK_HOLE)]
+)
 def test_the_broker_is_away(
     site: Site,
     me: Any,
@@ -161,7 +163,9 @@ def test_the_broker_is_away(
     wait_until(lambda: site.call("GET", "/readyz/").status == 200, seconds=30, what="it is ready again")
 
 
-@pytest.mark.parametrize(("fault", "within"), [(killed, DOWN), (stopped, BLACK_HOLE)])
+@pytest.mark.parametrize(
+    ("fault", "within"), [(killed, DOWN), pytest.param(stopped, BLACK_HOLE, marks=pytest.mark.slow)]
+)
 def test_the_feeds_redis_is_away(
     site: Site,
     me: Any,
@@ -207,6 +211,7 @@ def test_the_feeds_redis_is_away(
     assert {photo["id"] for photo in page if photo["liked"]} == {old.pk}
 
 
+@pytest.mark.slow
 def test_broker_and_redis_are_black_holes_at_once(
     site: Site, workers: Workers, broker_server: Broker, redis_server: RedisServer
 ) -> None:
@@ -219,7 +224,7 @@ def test_broker_and_redis_are_black_holes_at_once(
         assert wait_for_end(answer.body["id"], seconds=RECOVERY) == "done"
 
 
-@pytest.mark.parametrize("fault", [killed, stopped])
+@pytest.mark.parametrize("fault", [pytest.param(killed, marks=pytest.mark.slow), stopped])
 def test_the_cache_is_away(
     me: Any, workers: Workers, make_users: Callable[[int], list[Any]], tmp_path: Path, fault: Any
 ) -> None:
