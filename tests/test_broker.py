@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from threading import Event, Thread, current_thread
+from threading import Thread, active_count, current_thread
+from typing import Any
 
 import pytest
 from celery import Celery
 
-from mydjangoapp import broker
+from mydjangoapp import broker, tasks
 from mydjangoapp.breaker import Breaker
 
 
@@ -84,26 +85,33 @@ def test_a_broker_that_never_answers_holds_nobody_up_for_long(
     assert "no answer within 0.8 s" in caplog.text
 
 
-def test_threads_that_hang_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = Event()
-
-    class Task:
-        name = "some.task"
-        app = Celery("somebody", set_as_current=False)
-        begun = 0
-
-        def apply_async(self, *_: object, **__: object) -> None:
-            Task.begun += 1
-            ended.wait(30)
-
+@pytest.fixture
+def hanging(black_hole: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A task whose messages hang for ever: on a site without socket time-outs, in front of a black hole."""
     monkeypatch.setattr(broker, "_breaker", Breaker(seconds=0))
-    monkeypatch.setattr("mydjangoapp.conf.Conf.PUBLISH_TIMEOUT", 0.01)
-    try:
-        for _ in range(broker.MOST_HANGING + 5):
-            broker.send(Task())  # type: ignore[arg-type]  # all that it needs
-        assert Task.begun == broker.MOST_HANGING
-    finally:
-        ended.set()
+    monkeypatch.setattr("mydjangoapp.conf.Conf.PUBLISH_TIMEOUT", 0.05)
+    app = Celery("somebody", broker=f"redis://127.0.0.1:{black_hole}/0", set_as_current=False)
+    return app.task(name="some.task", typing=False)(_nothing)
+
+
+def test_threads_that_hang_are_counted(hanging: Any, caplog: pytest.LogCaptureFixture) -> None:
+    before = active_count()
+    for _ in range(broker.MOST_HANGING + 5):
+        assert broker.send(hanging) is False
+    assert active_count() - before == broker.MOST_HANGING
+    assert caplog.text.count("no answer within") == broker.MOST_HANGING
+    assert caplog.text.count("8 calls wait for it already") == 5
+
+
+def test_a_process_whose_threads_hang_for_ever_publishes_again(
+    hanging: Any, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(broker.MOST_HANGING):
+        broker.send(hanging)
+    monkeypatch.setattr("mydjangoapp.conf.Conf.PUBLISH_TIMEOUT", 5.0)
+    assert broker.send(tasks.rescue_fanouts) is False, "too many hang"
+    monkeypatch.setattr(broker, "GIVEN_UP_AFTER", 0.0)
+    assert broker.send(tasks.rescue_fanouts) is True
 
 
 def test_whatever_a_transport_raises_is_said_and_not_raised(caplog: pytest.LogCaptureFixture) -> None:
@@ -112,34 +120,6 @@ def test_whatever_a_transport_raises_is_said_and_not_raised(caplog: pytest.LogCa
     task = app.task(name="some.task", typing=False)(_nothing)
     assert broker.send(task, 1) is False
     assert "did not take some.task(1,) (OperationalError: Error 111" in caplog.text
-
-
-def test_a_process_whose_threads_hang_for_ever_publishes_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a site without socket time-outs a thread may never come back."""
-    ended = Event()
-
-    class Task:
-        name = "some.task"
-        app = Celery("somebody", set_as_current=False)
-        away = True
-
-        def apply_async(self, *_: object, **__: object) -> None:
-            if self.away:
-                ended.wait(30)
-
-    monkeypatch.setattr(broker, "_breaker", Breaker(seconds=0))
-    monkeypatch.setattr("mydjangoapp.conf.Conf.PUBLISH_TIMEOUT", 0.01)
-    task = Task()
-    try:
-        for _ in range(broker.MOST_HANGING):
-            broker.send(task)  # type: ignore[arg-type]  # all that it needs
-        task.away = False
-        assert broker.send(task) is False  # type: ignore[arg-type]
-        monkeypatch.setattr(broker, "GIVEN_UP_AFTER", 0.0)
-        monkeypatch.setattr("mydjangoapp.conf.Conf.PUBLISH_TIMEOUT", 1.0)
-        assert broker.send(task) is True  # type: ignore[arg-type]
-    finally:
-        ended.set()
 
 
 def test_tasks_of_a_site_that_wants_them_at_once_run_at_once() -> None:

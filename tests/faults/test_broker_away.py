@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 
 import pytest
 
 from proj.installed_servers import RabbitServer
-from proj.servers import RedisServer, Server
-from tests.faults.trial import SLOW, Trial
+from proj.servers import RedisServer
+from tests.faults.trial import Trial
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
-Workers = Callable[..., Server]
 Broker = RedisServer | RabbitServer
 
 
 @pytest.mark.row(4, "the broker is killed in mid-chain and comes back some seconds later")
 @pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.slow)])
-def test_the_broker_is_killed_and_comes_back(
-    trial: Trial, workers: Workers, broker_server: Broker, seconds: int
-) -> None:
-    trial.follow()
-    workers(**SLOW)
-    trial.upload()
-    trial.wait_until_on_its_way()
+def test_the_broker_is_killed_and_comes_back(trial: Trial, broker_server: Broker, seconds: int) -> None:
+    trial.get_under_way()
     broker_server.kill()
     try:
         trial.upload()
@@ -38,11 +31,8 @@ def test_the_broker_is_killed_and_comes_back(
 
 @pytest.mark.slow
 @pytest.mark.row(4, "the broker is a black hole for 15 s")
-def test_the_broker_is_a_black_hole(trial: Trial, workers: Workers, broker_server: Broker) -> None:
-    trial.follow()
-    workers(**SLOW)
-    trial.upload()
-    trial.wait_until_on_its_way()
+def test_the_broker_is_a_black_hole(trial: Trial, broker_server: Broker) -> None:
+    trial.get_under_way()
     broker_server.signal(signal.SIGSTOP)
     try:
         trial.upload()

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
 
 import pytest
 from django.conf import settings
 from django.db import connections
 
-from proj.servers import Server
 from tests import servers
-from tests.faults.trial import SLOW, Trial
+from tests.faults.trial import Trial
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
-Workers = Callable[..., Server]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("postgres" in servers.ON, reason="this run is on PostgreSQL")
 @pytest.mark.row(15, "SQLite is locked for 10 s in mid-chain")
-def test_sqlite_is_locked(trial: Trial, workers: Workers) -> None:
-    trial.follow()
-    workers(**SLOW)
-    trial.upload()
-    trial.wait_until_on_its_way()
+def test_sqlite_is_locked(trial: Trial) -> None:
+    trial.get_under_way()
     other = sqlite3.connect(settings.DATABASES["default"]["NAME"], isolation_level=None, timeout=20)
     other.execute("BEGIN EXCLUSIVE")
     try:
@@ -39,12 +33,9 @@ def test_sqlite_is_locked(trial: Trial, workers: Workers) -> None:
 
 @pytest.mark.skipif("postgres" not in servers.ON, reason="this run is on SQLite")
 @pytest.mark.row(15, "PostgreSQL is restarted in mid-chain")
-def test_postgres_is_restarted(trial: Trial, workers: Workers) -> None:
+def test_postgres_is_restarted(trial: Trial) -> None:
     assert servers.POSTGRES is not None
-    trial.follow()
-    workers(**SLOW)
-    trial.upload()
-    trial.wait_until_on_its_way()
+    trial.get_under_way()
     servers.POSTGRES.restart()
     connections.close_all()
     trial.healed()

@@ -104,10 +104,7 @@ def test_rolling_restarts(trial: Trial, workers: Workers) -> None:
 @pytest.mark.slow
 @pytest.mark.row(13, "TERM in mid-chain, then a new worker")
 def test_term_in_mid_chain(trial: Trial, workers: Workers) -> None:
-    trial.follow()
-    first = workers(**SLOW)
-    trial.upload()
-    trial.wait_until_on_its_way()
+    first = trial.get_under_way()
     first.process.terminate()  # type: ignore[union-attr]  # it was started
     wait_until(lambda: not first.running, seconds=20, what="the worker has ended")
     assert outcome(trial.photo, trial.present[-1:]) != ALL_ONCE, "it ended too late to mean anything"

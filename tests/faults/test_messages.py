@@ -42,11 +42,8 @@ def test_the_only_message_is_lost(trial: Trial, workers: Workers, empty_broker: 
 
 
 @pytest.mark.row(2, "all of the broker's data is wiped in mid-chain")
-def test_the_broker_is_wiped(trial: Trial, workers: Workers, broker_server: Broker) -> None:
-    trial.follow()
-    workers(**SLOW)
-    trial.upload()
-    trial.wait_until_on_its_way()
+def test_the_broker_is_wiped(trial: Trial, broker_server: Broker) -> None:
+    trial.get_under_way()
     broker_server.kill()
     for data in broker_server.directory.iterdir():
         if data.name.startswith(("appendonly", "mnesia")):
@@ -80,10 +77,7 @@ def test_the_same_messages_many_times_on_two_workers(
 
 @pytest.mark.row(3, "a worker is stopped past its lease, another takes over, the first goes on")
 def test_a_worker_is_stopped_past_its_lease_and_then_goes_on(trial: Trial, workers: Workers) -> None:
-    trial.follow()
-    first = workers(**SLOW)
-    trial.upload()
-    trial.wait_until_on_its_way()
+    first = trial.get_under_way()
     first.signal(signal.SIGSTOP)
     stood = cursor(trial.photo)
     workers(**SLOW)

@@ -17,7 +17,7 @@ from mydjangoapp.models import FanOut, Photo
 from proj.servers import LOOPBACK, Server, free_port, in_use, wait_until, web_server
 from tests import servers
 from tests.checker import ALL_ONCE, Outcome, outcome, runs
-from tests.faults.trial import SLOW, TASK, Trial
+from tests.faults.trial import TASK, Trial
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 Workers = Callable[..., Server]
@@ -72,11 +72,9 @@ def test_a_rollback_leaves_no_ghost(trial: Trial, workers: Workers, is_quiet: Ca
 
 
 @pytest.mark.row(14, "the photo is deleted in mid-chain", "cancelled, and taken out of every feed")
-def test_a_photo_is_deleted_in_mid_chain(trial: Trial, workers: Workers, redis: Any) -> None:
-    users = trial.follow()
-    workers(**SLOW)
-    photo = trial.upload()
-    trial.wait_until_on_its_way()
+def test_a_photo_is_deleted_in_mid_chain(trial: Trial, redis: Any) -> None:
+    trial.get_under_way()
+    photo, users = trial.photo, trial.present
     assert outcome(photo, users[:500]) == ALL_ONCE
     Photo.objects.get(pk=photo).delete()
     trial.healed()

@@ -14,6 +14,7 @@ from mydjangoapp.homefeed import delivery
 from mydjangoapp.models import FanOut, Photo
 from proj.servers import Server, wait_until
 from tests.checker import ALL_ONCE, Outcome, cursor, fill, outcome, runs, wait_for_end
+from tests.conftest import Workers
 
 LEASE = 3.0  # seconds, of the tests' site
 RECOVERY = LEASE + 30  # seconds in which everything has to be well again
@@ -57,7 +58,7 @@ class Trial:
     """An author with followers, a photo, a fault, and the judgement."""
 
     author: Any
-    workers: Sequence[Server]
+    workers: Workers
     findings: Findings
     row: tuple[int, str, str]
     test: str
@@ -69,6 +70,14 @@ class Trial:
         """Gives the author so many followers."""
         self.present = fill(self.author.pk, number)
         return self.present
+
+    def get_under_way(self, **environ: str) -> Server:
+        """Followers, a slow worker, an upload; returns the worker in mid-chain."""
+        self.follow()
+        worker = self.workers(**{**SLOW, **environ})
+        self.upload()
+        self.wait_until_on_its_way()
+        return worker
 
     def upload(self, number: int = 1) -> int:
         """Publishes photos; returns the last."""
