@@ -230,7 +230,9 @@ def judge(site: Site, found: Counter[str], left_open: int) -> int:
     states = Counter(FanOut.objects.values_list("state", flat=True))
     third = len(site.rss) // 3 or 1
     # The first failures of a process cost it some 35 MB, once: tracebacks, until Python collects them.
-    middle, late = (max(rss for _, rss in some) for some in (site.rss[third:-third], site.rss[-third:]))
+    middle, late = (
+        max(rss for _, rss in some) for some in (site.rss[third:-third] or site.rss, site.rss[-third:])
+    )
     memory: Any = connection.client().info("memory")
     print(f"faults: {dict(site.kills)}")
     print(f"states: {dict(states)}, left open: {left_open}")
