@@ -11,13 +11,14 @@ import time
 import urllib.request
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.cache import caches
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
@@ -89,6 +90,8 @@ class Command(BaseCommand):
         settings.MYDJANGOAPP["REDIS_URL"] = redis.url(0)
         settings.CACHES["default"]["BACKEND"] = "django.core.cache.backends.redis.RedisCache"
         settings.CACHES["default"]["LOCATION"] = redis.url(2)
+        with suppress(AttributeError):
+            del caches["default"]  # Django's checks have made one of the settings before
         with _step(console, "database"):
             call_command("migrate", verbosity=0)
         with _step(console, "worker, beat and web server"):
