@@ -21,6 +21,7 @@ from mydjangoapp.models import FanOut, Photo
 from mydjangoapp.tasks import insert_into_homefeed
 from proj.installed_servers import RabbitServer
 from proj.servers import RedisServer, wait_until
+from tests import servers
 from tests.checker import cursor, quiet, state
 from tests.conftest import Workers, connect
 from tests.faults.trial import Findings, Trial
@@ -92,7 +93,10 @@ def naive() -> Chain:
     )
 
 
-@pytest.fixture(params=["engine", pytest.param("naive", marks=pytest.mark.slow)])
+WAYS = [pytest.param("engine"), pytest.param("naive", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=WAYS[:1] if "rabbitmq" in servers.ON else WAYS)
 def chain(request: pytest.FixtureRequest) -> Chain:
     """Both in turn."""
     found: Chain = request.getfixturevalue(request.param)
