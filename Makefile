@@ -43,7 +43,7 @@ test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs De
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
 	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" tests/test_feed_*.py tests/test_build_rules.py tests/test_outbox.py \
 	  tests/test_people_api.py tests/test_photo_api.py tests/test_verify.py tests/test_upload_api.py \
-	  tests/test_fanouts.py tests/test_followers.py $(ARGS)
+	  tests/test_fanouts.py tests/test_rescue.py tests/test_followers.py $(ARGS)
 	@$(MAKE) -s faults
 
 faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, then with RabbitMQ and PostgreSQL

@@ -146,7 +146,7 @@ def serve(photo: int, author: object, batch: Claim, enqueue: Callable[[int], boo
                     raise
                 logger.warning("photo %s: trying again: %s", photo, error)
                 order.is_due = True
-                time.sleep(RETRY_SECONDS)
+                time.sleep(RETRY_SECONDS)  # before the command is repeated
     finally:
         order.join()
     if status is Status.OVER:
@@ -190,7 +190,7 @@ class _Order:
         while self.is_due and time.monotonic() < give_up_at:
             self._send()
             if self.is_due:
-                time.sleep(RETRY_SECONDS)
+                time.sleep(RETRY_SECONDS)  # before the message is sent again
 
 
 def _serve_in_flight(

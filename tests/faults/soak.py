@@ -88,17 +88,17 @@ class Site:
 
     def _broker(self) -> None:
         servers.BROKER.kill()
-        time.sleep(self._chance.uniform(0, 5))
+        time.sleep(self._chance.uniform(0, 5))  # how long it is away
         servers.BROKER.start()
 
     def _redis(self) -> None:
         servers.REDIS.kill()
-        time.sleep(self._chance.uniform(0, 3))
+        time.sleep(self._chance.uniform(0, 3))  # how long it is away
         servers.REDIS.start()
 
     def _redis_stands_still(self) -> None:
         servers.REDIS.signal(signal.SIGSTOP)
-        time.sleep(self._chance.uniform(0.5, 5))
+        time.sleep(self._chance.uniform(0.5, 5))  # how long it stands still
         servers.REDIS.signal(signal.SIGCONT)
 
     def _beat(self) -> None:
@@ -149,7 +149,7 @@ def upload_until(end: float, authors: list[Any], a_second: float, chance: random
             print(f"an upload was refused: {error}")
         took = time.monotonic() - began
         slowest = max(slowest, took)
-        time.sleep(max(0.0, 1 / a_second - took))
+        time.sleep(max(0.0, 1 / a_second - took))  # the pace of the uploads
     print(f"{len(photos):,} uploads, the slowest took {slowest:.2f} s")
     return photos
 

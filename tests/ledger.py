@@ -1,0 +1,61 @@
+"""Carrying, ageing, settling and giving up a fan-out by hand, for tests of the ledger."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from mydjangoapp import fanouts, rescue, uploads
+from mydjangoapp.homefeed import delivery, keys
+from mydjangoapp.models import FanOut
+from tests.checker import state
+
+
+class Sent(list[tuple[int, Any, int]]):
+    """Where messages would go."""
+
+    def __call__(self, photo: int, user: Any, cursor: int) -> bool:
+        self.append((photo, user, cursor))
+        return True
+
+
+def publish(author: Any) -> int:
+    return int(uploads.publish(author, description="x", photo_url="https://example.com/x.jpg").pk)
+
+
+def carry(photo: int, author: Any, cursor: int = 0, *, redelivered: bool = False) -> Sent:
+    sent = Sent()
+    fanouts.carry(photo, author.pk, cursor, redelivered=redelivered, enqueue=sent)
+    return sent
+
+
+def settled(photo: int) -> str:
+    """The state, when the time to settle has passed."""
+    followers_client().hincrbyfloat(keys.fanout(photo), "ended", -60)
+    rescue.settle(Sent())
+    return state(photo)
+
+
+def grow_old(photo: int, seconds: float) -> None:
+    """As if its last sign of life had been so long ago, in SQL and in Redis."""
+    then = timezone.now() - timedelta(seconds=seconds)
+    FanOut.objects.filter(photo_id=photo).update(created_at=then)
+    FanOut.objects.filter(photo_id=photo).exclude(heartbeat_at=None).update(heartbeat_at=then)
+    client = followers_client()
+    if client.exists(keys.fanout(photo)):
+        client.hincrbyfloat(keys.fanout(photo), "beat", -seconds)
+
+
+def followers_client() -> Any:
+    from mydjangoapp.homefeed import connection
+
+    return connection.client()
+
+
+def give_up(photo: int) -> None:
+    FanOut.objects.filter(photo_id=photo).update(
+        state="failed", attempts=11, last_error="gave up", finished_at=timezone.now()
+    )
+    delivery.cancel(photo)
