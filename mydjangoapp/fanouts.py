@@ -132,28 +132,26 @@ def _count_attempt(photo: int) -> bool:
     got_further = Q(cursor__lt=cursor)
     row.filter(got_further).update(attempts=0)
     row.filter(started_at=None).update(started_at=now)
-    row.update(
+    # In one statement, so that two who begin at once cannot both be the last.
+    begun = row.filter(attempts__lt=conf.MAX_ATTEMPTS).update(
         state=FanOut.State.RUNNING,
         cursor=cursor,
         heartbeat_at=now,
         finished_at=None,
         attempts=F("attempts") + 1,
     )
-    attempts = row.values_list("attempts", flat=True).first()
-    if attempts is None:
-        delivery.cancel(photo)
-        return False
-    if attempts > conf.MAX_ATTEMPTS:
-        _close(photo, FanOut.State.FAILED, last_error=f"gave up after {attempts - 1} starts without progress")
-        delivery.cancel(photo)
+    if begun:
+        return True
+    starts = conf.MAX_ATTEMPTS
+    if _close(photo, FanOut.State.FAILED, last_error=f"gave up after {starts} starts without progress"):
         logger.error(
             "fan-out of photo %s failed: %d starts without progress, %d followers served",
             photo,
-            attempts - 1,
+            starts,
             cursor,
         )
-        return False
-    return True
+    delivery.cancel(photo)
+    return False
 
 
 def _record(photo: int) -> bool:
