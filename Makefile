@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-all faults soak reliability installed lint bench wheel clean
+.PHONY: help demo test test-faults test-rest test-all faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,8 +28,18 @@ demo: $(VENV)/site ## an author with 100,000 followers uploads; ARGS="--follower
 lint: $(VENV)/dev ## ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+# Each run of pytest has servers and a database of its own, so halves run side by side; without ARGS,
+# as what they choose may lie in one half only.
 test: lint ## lint, then every test that needs nothing installed; ARGS="-k name"
+ifeq ($(ARGS),)
+	@echo "Two halves side by side, each is shown when it has ended"
+	@$(MAKE) -s -j2 -Otarget test-faults test-rest
+else
 	@$(PYTEST) $(ARGS)
+endif
+
+test-faults test-rest: $(VENV)/dev
+	@$(PYTEST) -m "$(if $(filter %-faults,$@),,not) fault and not slow"
 
 INSTALLED := postgresql memcached rabbitmq-server redis-server
 FINDINGS := var/reliability
@@ -46,8 +56,13 @@ test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs De
 	  tests/test_fanouts.py tests/test_rescue.py tests/test_followers.py $(ARGS)
 	@$(MAKE) -s faults
 
-faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, then with RabbitMQ and PostgreSQL
+faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, and with RabbitMQ and PostgreSQL beside it
+	@$(MAKE) -s -j2 -Otarget faults-redis faults-rabbitmq
+
+faults-redis: $(VENV)/dev
 	@FAULT_FINDINGS="$(FINDINGS)/Redis as broker, SQLite.json" $(PYTEST) -m fault tests/faults $(ARGS)
+
+faults-rabbitmq: $(VENV)/dev
 	@TEST_ON="postgres rabbitmq" FAULT_FINDINGS="$(FINDINGS)/RabbitMQ as broker, PostgreSQL.json" \
 	  $(PYTEST) -m fault tests/faults $(ARGS)
 
