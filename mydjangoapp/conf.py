@@ -23,6 +23,8 @@ from .exceptions import BadSetting
 T = TypeVar("T")
 
 DICT_NAME = "MYDJANGOAPP"
+EVENTS_SCHEMES = ("redis", "rediss", "unix")
+OWN_NAMES = ("REDIS_URL", "EVENTS_URL")  # environment variables that count without the prefix, too
 _RATE = re.compile(r"^\d+/(s|sec|second|m|min|minute|h|hour|d|day)$")
 
 
@@ -116,6 +118,30 @@ def _rate_problem(value: Any) -> str | None:
     if value is not None and (not isinstance(value, str) or not _RATE.match(value)):
         return f"must look like '120/min' (or be None for no limit), not {value!r}"
     return None
+
+
+def _events_problem(value: Any) -> str | None:
+    if value is None or value == "off":
+        return None
+    if not isinstance(value, str) or urlsplit(value).scheme not in EVENTS_SCHEMES:
+        return f"must be 'off' or a URL that starts with {', '.join(f'{s}://' for s in EVENTS_SCHEMES)}"
+    return None
+
+
+def _events_topics_problem(value: Any) -> str | None:
+    if not isinstance(value, Mapping):
+        return f"must be a dict of topic and URL, not {value!r}"
+    for topic, url in value.items():
+        if problem := _events_problem(url):
+            return f"topic {topic!r} {problem}"
+    return None
+
+
+def _parse_topics(text: str) -> Mapping[str, str]:
+    pairs = [pair.partition("=") for pair in text.split()]
+    if not all(topic and url for topic, _, url in pairs):
+        raise ValueError
+    return {topic: url for topic, _, url in pairs}
 
 
 class Conf:
@@ -218,6 +244,50 @@ class Conf:
         why="follows and unfollows since the last compaction of a follower list before the next one; "
         "at least a tenth of the list's length",
     )
+    EVENTS_URL: Setting[str | None] = Setting(
+        None,
+        unit="URL",
+        why="what carries events (topics and channels); None: database 3 of the feeds' Redis server, "
+        "'off': nothing is published",
+        parse=lambda text: text or None,
+        problem=_events_problem,
+    )
+    EVENTS_TOPICS: Setting[Mapping[str, str]] = Setting(
+        {},
+        unit="topic: URL",
+        why="topics that something else carries; in the environment `photos=redis://… graph=off`",
+        parse=_parse_topics,
+        problem=_events_topics_problem,
+    )
+    EVENTS_TIMEOUT = _seconds(
+        30.0,
+        why="a message that was taken and not finished for so long is given to another worker",
+    )
+    EVENTS_MAX_ATTEMPTS = _number(
+        5,
+        unit="attempts",
+        most=60_000,
+        why="deliveries of a message to one channel before it goes to its dead letters",
+    )
+    EVENTS_BACKOFF_MAX = _seconds(
+        60.0,
+        why="longest pause before a failed message comes again; it begins with 1 s and doubles",
+    )
+    EVENTS_REMEMBER = _number(
+        3_600,
+        unit="seconds",
+        why="how long the ids of finished messages are remembered, so that none is handled twice; about "
+        "130 bytes each",
+    )
+    EVENTS_KEEP = _number(
+        100_000,
+        unit="messages",
+        why="finished messages of a topic that are kept for channels that begin at the beginning",
+    )
+    EVENTS_DRAIN = _seconds(
+        10.0,
+        why="how long a worker that is told to stop may take to finish what it has in hand",
+    )
     UPLOAD_MAX_BYTES = _number(10 * 1024 * 1024, unit="bytes", why="largest image file that is taken")
     UPLOAD_MAX_PIXELS = _number(
         50_000_000,
@@ -264,7 +334,8 @@ def declared() -> Iterator[Setting[Any]]:
 
 
 def from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
-    """A `MYDJANGOAPP` dict from variables `MYDJANGOAPP_<NAME>`, and `REDIS_URL` by its own name too.
+    """A `MYDJANGOAPP` dict from variables `MYDJANGOAPP_<NAME>`; `REDIS_URL` and `EVENTS_URL` by their own
+    names, too.
 
     A value that cannot be read as its type is passed on as text, so that `manage.py check` names it.
     """
@@ -277,8 +348,9 @@ def from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
             found[setting.name] = setting.parse(text)
         except ValueError:
             found[setting.name] = text
-    if "REDIS_URL" not in found and environ.get("REDIS_URL"):
-        found["REDIS_URL"] = environ["REDIS_URL"]
+    for name in OWN_NAMES:
+        if name not in found and environ.get(name):
+            found[name] = environ[name]
     return found
 
 

@@ -44,3 +44,24 @@ class BadUpload(FeedError):
 
 class Blocked(FeedError):
     """A follow that is refused because one of the two blocks the other."""
+
+
+class EventsUnavailable(FeedError):
+    """The Redis or nsqd that carries events cannot be reached; the same call may work later."""
+
+
+class EventsRefused(FeedError):
+    """What carries events answered with an error: out of memory, a key of a wrong type, a bad name."""
+
+
+class BadEvent(FeedError, ValueError):
+    """A message that cannot be published, or a name that is none. `field` names the part that is wrong."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        self.field = field
+        self.reason = reason
+        super().__init__(f"{field}: {reason}")
+
+
+class UnknownWorker(FeedError):
+    """No installed app has a worker for this topic and channel; the message lists those there are."""

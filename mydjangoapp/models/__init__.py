@@ -8,6 +8,18 @@ from .like import Like
 from .mute import Mute
 from .past_follow import PastFollow
 from .photo import Photo
+from .publication import Publication
 from .upload_key import UploadKey
 
-__all__ = ["Block", "FanOut", "Follow", "GraphChange", "Like", "Mute", "PastFollow", "Photo", "UploadKey"]
+__all__ = [
+    "Block",
+    "FanOut",
+    "Follow",
+    "GraphChange",
+    "Like",
+    "Mute",
+    "PastFollow",
+    "Photo",
+    "Publication",
+    "UploadKey",
+]

@@ -1,0 +1,1 @@
+"""Events in Redis Streams: a stream per topic, a group per channel."""

@@ -1,0 +1,44 @@
+"""The events' Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from ...conf import conf
+from ...exceptions import EventsRefused, EventsUnavailable
+from ...redis_store import Script, Store
+
+DATABASE = 3  # 0 has the feeds, 1 is the broker's, 2 the cache's
+
+
+def beside_the_feeds() -> str:
+    """The URL of database 3 of the feeds' Redis server."""
+    parts = urlsplit(conf.REDIS_URL)
+    if parts.scheme == "unix":
+        return parts._replace(query=urlencode(dict(parse_qsl(parts.query)) | {"db": DATABASE})).geturl()
+    return parts._replace(path=f"/{DATABASE}").geturl()
+
+
+def store(url: str) -> Store:
+    """The Redis at this URL."""
+    return Store(
+        title="events' Redis",
+        setting="EVENTS_URL",
+        url=url,
+        timeout=conf.REDIS_TIMEOUT,
+        unavailable=EventsUnavailable,
+        refused=EventsRefused,
+    )
+
+
+def run(url: str, script: str, keys: list[str], args: Sequence[Any]) -> Any:
+    """Runs `lua/{script}.lua` there. One round trip, two the first time."""
+    return _script(script, url)(keys, list(args))
+
+
+@lru_cache(maxsize=64)
+def _script(name: str, url: str) -> Script:
+    return Script(name, __package__, partial(store, url))

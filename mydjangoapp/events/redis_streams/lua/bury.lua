@@ -1,0 +1,23 @@
+-- bury: take a message out of a consumer's hands and put it to the dead letters.
+--
+-- KEYS  1 the stream it was taken from  2 events:{topic}:{channel}:dead
+-- ARGV  1 channel  2 consumer  3 entry id  4 attempts  5 reason  6 '1': delete the entry
+-- Returns 1; 0 if the message is not in this consumer's hands any more, then nothing is done
+--
+-- Atomic: it is either in hand or dead. All its fields are kept, also of what is no message. O(fields).
+local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
+if not held[1] or held[1][2] ~= ARGV[2] then return 0 end
+local entry = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])[1]
+if entry then
+  local fields = {}
+  for i = 1, #entry[2], 2 do
+    if entry[2][i] ~= 'attempts' and entry[2][i] ~= 'reason' then
+      fields[#fields + 1] = entry[2][i]
+      fields[#fields + 1] = entry[2][i + 1]
+    end
+  end
+  redis.call('XADD', KEYS[2], '*', 'attempts', ARGV[4], 'reason', ARGV[5], unpack(fields))
+end
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+if ARGV[6] == '1' then redis.call('XDEL', KEYS[1], ARGV[3]) end
+return 1

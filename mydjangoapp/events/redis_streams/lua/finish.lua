@@ -1,0 +1,53 @@
+-- finish: acknowledge messages of a channel and remember their ids.
+--
+-- KEYS  1 events:{topic}  2 events:{topic}:{channel}:again  3 events:{topic}:{channel}:done
+--       4 events:{topic}:channels
+-- ARGV  1 channel  2 seconds to remember  3 number of entries of KEYS[1]  4 number of entries of KEYS[2],
+--       then these entries' ids, then the messages' ids to remember
+-- Returns 1
+--
+-- Atomic: what is remembered is acknowledged, and what is acknowledged is remembered. The oldest that are
+-- remembered go, twice as many as come. O(messages log n).
+local group, first, second = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local highest
+
+local function less(one, other)
+  local a, b = string.match(one, '(%d+)-(%d+)')
+  local c, d = string.match(other, '(%d+)-(%d+)')
+  return tonumber(a) < tonumber(c) or (a == c and tonumber(b) < tonumber(d))
+end
+
+for i = 5, 4 + first do
+  redis.call('XACK', KEYS[1], group, ARGV[i])
+  if not highest or less(highest, ARGV[i]) then highest = ARGV[i] end
+end
+for i = 5 + first, 4 + first + second do
+  redis.call('XACK', KEYS[2], group, ARGV[i])
+  redis.call('XDEL', KEYS[2], ARGV[i])
+end
+
+local remembered = #ARGV - 4 - first - second
+for i = 5 + first + second, #ARGV do redis.call('ZADD', KEYS[3], time[1], ARGV[i]) end
+if remembered > 0 then
+  local old = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', time[1] - ARGV[2], 'LIMIT', 0, 2 * remembered)
+  if #old > 0 then redis.call('ZREMRANGEBYRANK', KEYS[3], 0, #old - 1) end
+  redis.call('EXPIRE', KEYS[3], ARGV[2])
+end
+
+-- Where the group is to begin if somebody deletes it: right before the first that is not finished.
+if highest then
+  local pending = redis.call('XPENDING', KEYS[1], group)
+  local position = highest
+  if pending[1] > 0 then
+    local ms, sequence = string.match(pending[2], '(%d+)-(%d+)')
+    if sequence == '0' then
+      position = string.format('%.0f', ms - 1) .. '-18446744073709551615'
+    else
+      position = ms .. '-' .. string.format('%.0f', sequence - 1)
+    end
+  end
+  local known = redis.call('HGET', KEYS[4], group)
+  if known and less(known, position) then redis.call('HSET', KEYS[4], group, position) end
+end
+return 1

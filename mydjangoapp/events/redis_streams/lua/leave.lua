@@ -1,0 +1,19 @@
+-- leave: forget consumers that have nothing in hand.
+--
+-- KEYS  1 events:{topic}  2 events:{topic}:{channel}:again
+-- ARGV  1 channel  2 this consumer, or ''  3 any that has not asked for so many ms
+-- Returns how many were forgotten
+--
+-- Atomic: forgetting a consumer forgets what it has in hand, so it is looked at in the same step. O(consumers).
+local forgotten = 0
+for _, stream in ipairs(KEYS) do
+  for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, ARGV[1])) do
+    local of = {}
+    for i = 1, #consumer, 2 do of[consumer[i]] = consumer[i + 1] end
+    if of['pending'] == 0 and (of['name'] == ARGV[2] or of['idle'] > tonumber(ARGV[3])) then
+      redis.call('XGROUP', 'DELCONSUMER', stream, ARGV[1], of['name'])
+      forgotten = forgotten + 1
+    end
+  end
+end
+return forgotten

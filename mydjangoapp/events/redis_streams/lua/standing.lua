@@ -1,0 +1,56 @@
+-- standing: how far a channel is.
+--
+-- KEYS  1 events:{topic}  2 events:{topic}:{channel}:again  3 events:{topic}:{channel}:later
+--       4 events:{topic}:{channel}:dead  5 events:{topic}:channels
+-- ARGV  1 channel
+-- Returns {waiting, in hand, deferred, dead, published_at of the oldest that is not finished or ''}
+--
+-- Atomic, so that the figures are of one moment. O(groups); O(waiting) where the server does not count for
+-- itself (Redis 6.2, or after entries were deleted).
+local group, waiting, in_hand, oldest = ARGV[1], 0, 0, ''
+
+local function published(entries)
+  if not entries[1] then return end
+  local fields = entries[1][2]
+  for i = 1, #fields, 2 do
+    if fields[i] == 'published_at' and (oldest == '' or fields[i + 1] < oldest) then oldest = fields[i + 1] end
+  end
+end
+
+local function look(stream)
+  local last = stream == KEYS[1] and redis.call('HGET', KEYS[5], group) or '0-0'
+  local behind
+  if redis.call('EXISTS', stream) == 1 then
+    for _, found in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+      local of = {}
+      for i = 1, #found, 2 do of[found[i]] = found[i + 1] end
+      if of['name'] == group then
+        last, behind = of['last-delivered-id'], of['lag']
+        in_hand = in_hand + of['pending']
+        if of['pending'] > 0 then
+          local first = redis.call('XPENDING', stream, group)[2]
+          published(redis.call('XRANGE', stream, first, first))
+        end
+      end
+    end
+    published(redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1))
+  end
+  if behind then
+    waiting = waiting + behind
+    return
+  end
+  repeat
+    local entries = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1000)
+    waiting = waiting + #entries
+    if #entries > 0 then last = entries[#entries][1] end
+  until #entries < 1000
+end
+
+look(KEYS[1])
+look(KEYS[2])
+local first = redis.call('ZRANGE', KEYS[3], 0, 0)[1]
+if first then
+  local at = cjson.decode(first)[4]
+  if oldest == '' or at < oldest then oldest = at end
+end
+return { waiting, in_hand, redis.call('ZCARD', KEYS[3]), redis.call('XLEN', KEYS[4]), oldest }

@@ -1,0 +1,31 @@
+-- subscribe: make a channel, or what is missing of one that is subscribed already.
+--
+-- KEYS  1 events:topics  2 events:{topic}  3 events:{topic}:{channel}:again  4 events:{topic}:channels
+-- ARGV  1 topic  2 channel  3 '$' (from now) or '0' (from the beginning)
+-- Returns 1 if the channel is new, else 0
+--
+-- Atomic, so that two who subscribe at once agree on where it begins; the position of a channel whose
+-- group was deleted is the one it had. O(channels).
+local function position(stream)
+  if redis.call('EXISTS', stream) == 0 then return nil end
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local name, last
+    for i = 1, #group, 2 do
+      if group[i] == 'name' then name = group[i + 1] end
+      if group[i] == 'last-delivered-id' then last = group[i + 1] end
+    end
+    if name == ARGV[2] then return last end
+  end
+end
+
+redis.call('SADD', KEYS[1], ARGV[1])
+local known = redis.call('HGET', KEYS[4], ARGV[2])
+if not position(KEYS[2]) then
+  redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], known or ARGV[3], 'MKSTREAM')
+end
+if not position(KEYS[3]) then
+  redis.call('XGROUP', 'CREATE', KEYS[3], ARGV[2], '0', 'MKSTREAM')
+end
+if known then return 0 end
+redis.call('HSET', KEYS[4], ARGV[2], position(KEYS[2]))
+return 1

@@ -1,0 +1,150 @@
+"""Topics and channels: publish, subscribe, look."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from more_itertools import batched
+
+from ...conf import conf
+from ...redis_store import Store
+from .. import transport
+from ..message import Outgoing
+from ..transport import DeadLetter
+from . import keys
+from .connection import run, store
+from .consumer import RedisConsumer
+
+AT_ONCE = 500  # messages a script call: it holds Redis for about a millisecond
+
+
+class RedisStreams(transport.Transport):
+    """Of one Redis. Each call one round trip, unless it says more."""
+
+    def __init__(self, url: str) -> None:
+        self.url = self._url = url
+
+    @property
+    def _store(self) -> Store:
+        return store(self._url)
+
+    def publish(self, topic: str, messages: Sequence[Outgoing], delay: float = 0) -> None:
+        """One round trip per 500 messages, and one more now and then to cut old ones off."""
+        length = 0
+        for some in batched(messages, AT_ONCE):
+            args = [part for one in some for part in (one.id, one.action, one.body, one.published_at)]
+            if delay > 0:
+                after = [topic, max(1, round(delay * 1000)), *args]
+                run(self._url, "publish_later", [keys.topics(), keys.publish_later(topic)], after)
+            else:
+                length = run(self._url, "publish", [keys.topics(), keys.stream(topic)], [topic, *args])
+        if length > conf.EVENTS_KEEP + conf.EVENTS_KEEP // 10:
+            run(self._url, "trim", [keys.stream(topic), keys.channels(topic)], [conf.EVENTS_KEEP])
+
+    def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool:
+        kept = [keys.topics(), keys.stream(topic), keys.again(topic, channel), keys.channels(topic)]
+        return bool(run(self._url, "subscribe", kept, [topic, channel, "0" if from_beginning else "$"]))
+
+    def unsubscribe(self, topic: str, channel: str) -> bool:
+        """What is remembered as finished stays for its time, should somebody subscribe again."""
+        own = (keys.again, keys.later, keys.dead)
+        with self._store.edge():
+            redis = self._store.client()
+            if not redis.hexists(keys.channels(topic), channel):
+                return False
+            pipeline = redis.pipeline(transaction=True)
+            pipeline.hdel(keys.channels(topic), channel)
+            pipeline.xgroup_destroy(keys.stream(topic), channel)
+            pipeline.delete(*(make(topic, channel) for make in own))
+            gone, *_ = pipeline.execute(raise_on_error=False)
+        return bool(gone)
+
+    def consumer(self, topic: str, channel: str, *, timeout: float, max_in_flight: int) -> RedisConsumer:
+        self.subscribe(topic, channel)
+        return RedisConsumer(self, topic, channel, timeout)
+
+    def standings(self) -> Iterator[transport.Standing]:
+        """Two round trips, one more per topic and one per channel."""
+        with self._store.edge():
+            found: Any = self._store.client().smembers(keys.topics())
+        for topic in sorted(name.decode() for name in found):
+            with self._store.edge():
+                channels: Any = self._store.client().hkeys(keys.channels(topic))
+            for channel in sorted(name.decode() for name in channels):
+                yield self._standing(topic, channel)
+
+    def _standing(self, topic: str, channel: str) -> transport.Standing:
+        kept = [
+            keys.stream(topic),
+            *(make(topic, channel) for make in (keys.again, keys.later, keys.dead)),
+            keys.channels(topic),
+        ]
+        depth, in_flight, deferred, dead, oldest = run(self._url, "standing", kept, [channel])
+        return transport.Standing(
+            topic=topic,
+            channel=channel,
+            depth=depth,
+            in_flight=in_flight,
+            deferred=deferred,
+            dead=dead,
+            lag=depth + in_flight + deferred,
+            oldest_age=_age(oldest.decode(errors="replace")),
+        )
+
+    def dead_letters(self, topic: str, channel: str) -> Iterator[DeadLetter]:
+        """One round trip per 100."""
+        begin = "-"
+        while True:
+            with self._store.edge():
+                found: Any = self._store.client().xrange(keys.dead(topic, channel), begin, "+", count=100)
+            for entry, fields in found:
+                yield _letter(fields)
+                begin = f"({entry.decode()}"
+            if len(found) < 100:
+                return
+
+    def replay(self, topic: str, channel: str) -> int:
+        """One round trip per 100, of the letters that are there at the beginning."""
+        self.subscribe(topic, channel)
+        with self._store.edge():
+            left = int(self._store.client().xlen(keys.dead(topic, channel)))
+        replayed = 0
+        while left > 0:
+            kept = [keys.dead(topic, channel), keys.again(topic, channel)]
+            moved = run(self._url, "replay", kept, [min(left, 100)])
+            if not moved:
+                break
+            left, replayed = left - moved, replayed + moved
+        return replayed
+
+    def purge(self, topic: str, channel: str) -> int:
+        with self._store.edge():
+            pipeline = self._store.client().pipeline(transaction=True)
+            pipeline.xlen(keys.dead(topic, channel))
+            pipeline.delete(keys.dead(topic, channel))
+            length, _ = pipeline.execute()
+        return int(length)
+
+
+def _letter(fields: dict[bytes, bytes]) -> DeadLetter:
+    found = {name.decode(errors="replace"): value for name, value in fields.items()}
+    attempts, reason = int(found.pop("attempts")), found.pop("reason").decode()
+    text = {name: value.decode(errors="replace") for name, value in found.items()}
+    body: Any = text.get("body", json.dumps(text))
+    with contextlib.suppress(ValueError):
+        body = json.loads(body)
+    return DeadLetter(text.get("id", ""), text.get("action", ""), body, attempts, reason)
+
+
+def _age(published_at: str) -> float | None:
+    try:
+        at = datetime.fromisoformat(published_at)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        return None
+    return round(max(0.0, (datetime.now(UTC) - at).total_seconds()), 3)

@@ -1,0 +1,122 @@
+"""What a transport has to do, and which one carries a topic.
+
+One contract, tested on each: `tests/events/test_contract.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from ..conf import conf
+from ..exceptions import BadSetting
+from .message import Delivery, Outgoing
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a channel is. `depth`: messages nobody has taken yet; `in_flight`: taken and not finished;
+    `deferred`: waiting to come again; `dead`: dead letters; `lag`: all that are not finished;
+    `oldest_age`: seconds since the oldest of these was published, None if there is none."""
+
+    topic: str
+    channel: str
+    depth: int
+    in_flight: int
+    deferred: int
+    dead: int
+    lag: int
+    oldest_age: float | None
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """`body` is a JSON object, or the text of what was none."""
+
+    id: str
+    action: str
+    body: Any
+    attempts: int
+    reason: str
+
+
+class Consumer(Protocol):
+    """One process's part in a channel. All raise `EventsUnavailable` and `EventsRefused`; what was in hand
+    then still is, or comes again after the time-out."""
+
+    def take(self, most: int, wait: float) -> Sequence[Delivery]:
+        """At most so many messages, as soon as there is one, none after `wait` seconds."""
+
+    def remembered(self, ids: Sequence[str]) -> set[str]:
+        """Those of these messages that have been finished lately."""
+
+    def finish(self, deliveries: Sequence[Delivery], *, remember: bool = True) -> None:
+        """They come never again."""
+
+    def requeue(self, delivery: Delivery, delay: float, *, count_attempt: bool) -> bool:
+        """It comes again in so many seconds. False if it was not in hand any more."""
+
+    def bury(self, delivery: Delivery, reason: str) -> bool:
+        """It goes to the dead letters. False if it was not in hand any more."""
+
+    def touch(self, delivery: Delivery) -> bool:
+        """Its time-out begins anew. False if it was not in hand any more."""
+
+    def close(self) -> None:
+        """Leaves the channel; what is in hand comes again after the time-out."""
+
+
+class Transport(Protocol):
+    """Topics and channels of one place. All raise `EventsUnavailable` and `EventsRefused`."""
+
+    def publish(self, topic: str, messages: Sequence[Outgoing], delay: float = 0) -> None:
+        """Sends messages of one topic, in this order, to come in `delay` seconds."""
+
+    def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool:
+        """Makes the channel, from now on or with all that is kept; False if it was there: then it stays."""
+
+    def unsubscribe(self, topic: str, channel: str) -> bool:
+        """Ends the channel with all that waits in it, dead letters too; False if there was none."""
+
+    def consumer(self, topic: str, channel: str, *, timeout: float, max_in_flight: int) -> Consumer:
+        """Takes part in the channel, which is made if it is not there."""
+
+    def standings(self) -> Iterator[Standing]:
+        """Every channel, by topic and name."""
+
+    def dead_letters(self, topic: str, channel: str) -> Iterator[DeadLetter]:
+        """The oldest first."""
+
+    def replay(self, topic: str, channel: str) -> int:
+        """Brings all dead letters back, with no attempt counted; returns how many."""
+
+    def purge(self, topic: str, channel: str) -> int:
+        """Throws them away; returns how many."""
+
+
+def for_topic(topic: str) -> Transport | None:
+    """What carries this topic; None if it is switched off. Raises `BadSetting`."""
+    return at(conf.EVENTS_TOPICS.get(topic, conf.EVENTS_URL))
+
+
+def all_there_are() -> list[Transport]:
+    """Each that the settings name, once."""
+    found = [at(url) for url in dict.fromkeys([conf.EVENTS_URL, *conf.EVENTS_TOPICS.values()])]
+    return [transport for transport in found if transport is not None]
+
+
+def at(url: str | None) -> Transport | None:
+    """The transport of a URL, None for `off`; None for a URL means database 3 of the feeds' Redis."""
+    if url == "off":
+        return None
+    if url is None:
+        from .redis_streams.connection import beside_the_feeds
+
+        url = beside_the_feeds()
+    if urlsplit(url).scheme in {"redis", "rediss", "unix"}:
+        from .redis_streams.transport import RedisStreams
+
+        return RedisStreams(url)
+    raise BadSetting("EVENTS_URL", f"names nothing that can carry events: {url!r}")
