@@ -12,10 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from . import failpoints
+from . import announcements, failpoints
 from .conf import conf
 from .exceptions import FeedError
 from .homefeed import delivery, followers
@@ -116,7 +117,10 @@ def _is_pulled(photo: int, author: object) -> bool:
         return False
     Photo.objects.filter(id=photo).update(pulled=True)
     delivery.note_pulled(photo)
-    _close(photo, FanOut.State.DONE, cursor=total, reached=total, total=total, started_at=timezone.now())
+    with transaction.atomic():
+        figures = {"cursor": total, "reached": total, "total": total, "started_at": timezone.now()}
+        if _close(photo, FanOut.State.DONE, **figures):
+            announcements.fanouts_finished(FanOut.objects.filter(photo_id=photo), {photo: author})
     return True
 
 

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from more_itertools import batched
 
-from . import outbox
+from . import announcements, outbox
 from .conf import conf
 from .exceptions import Blocked, FeedError
 from .homefeed import followers, relations
@@ -35,6 +35,8 @@ def follow(follower: Any, followee: Any) -> bool:
             raise Blocked("One of the two blocks the other: unblock first, or leave it.")
         PastFollow.objects.filter(follower=follower, followee=followee).delete()
         row, made = Follow.objects.get_or_create(follower_id=follower, followee_id=followee)
+        if made:
+            announcements.users_followed([follower], followee)
         # Brought in also if the row was there before: it may not have reached Redis then.
         _on_commit(followee, [Change("follow", follower, row.pk)], then=_build_if_small)
     return made
@@ -62,6 +64,7 @@ def _end(follower: Any, followee: Any) -> bool:
         return False
     change = Change("unfollow", follower, row.pk)
     row.delete()
+    announcements.user_unfollowed(follower, followee)
     # Also where photos are kept: one of them may be under way, and its chain leaves him out from now on.
     _on_commit(followee, [change], then=partial(_drop_feed, follower))
     return True
@@ -172,6 +175,7 @@ def _follow_at_once(ids: list[Any], followee: Any) -> int:
             made = Follow.objects.bulk_create(
                 [Follow(follower_id=user, followee_id=followee) for user in ids if user not in known]
             )
+            announcements.users_followed([row.follower_id for row in made], followee)
             _on_commit(followee, [Change("follow", row.follower_id, row.pk) for row in made])
     except IntegrityError:
         if len(ids) == 1:
@@ -197,6 +201,7 @@ def user_is_deleted(sender: Any, instance: Any, **_: Any) -> None:
     transaction.on_commit(lambda: outbox.photos_changed(*liked), robust=True)
     ended = list(Follow.objects.filter(follower_id=user).values_list("followee_id", "id"))
     for followee, row in ended:
+        announcements.user_unfollowed(user, followee)
         _on_commit(followee, [Change("unfollow", user, row)])
     transaction.on_commit(lambda: _in_redis(user, lambda: followers.forget(user)), robust=True)
     transaction.on_commit(lambda: outbox.author_changed(user), robust=True)

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
 
-from . import outbox
+from . import announcements, outbox
 from .models import Like, Photo
 
 
@@ -17,10 +17,11 @@ def like(user: Any, photo: int) -> bool:
     user = getattr(user, "pk", user)
     with transaction.atomic():
         # The lock puts likes of one photo in a row and keeps a deletion out.
-        Photo.objects.select_for_update().only("id").get(id=photo)
-        _, made = Like.objects.get_or_create(user_id=user, photo_id=photo)
+        liked = Photo.objects.select_for_update().get(id=photo)
+        row, made = Like.objects.get_or_create(user_id=user, photo_id=photo)
         if made:
             _count(user, photo, 1)
+            announcements.photo_liked(liked, row)
     return made
 
 
@@ -28,11 +29,13 @@ def unlike(user: Any, photo: int) -> bool:
     """Ends it; False if `user` did not like the photo. Raises `Photo.DoesNotExist`."""
     user = getattr(user, "pk", user)
     with transaction.atomic():
-        Photo.objects.select_for_update().only("id").get(id=photo)
-        gone, _ = Like.objects.filter(user=user, photo=photo).delete()
-        if gone:
+        liked = Photo.objects.select_for_update().get(id=photo)
+        row = Like.objects.filter(user=user, photo=photo).first()
+        if row is not None:
+            announcements.photo_unliked(liked, row)
+            row.delete()
             _count(user, photo, -1)
-    return bool(gone)
+    return row is not None
 
 
 def _count(user: Any, photo: int, by: int) -> None:

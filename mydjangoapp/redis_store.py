@@ -34,7 +34,8 @@ MAX_CONNECTIONS = 256  # per process: one a thread, and a Celery child needs thr
 
 @dataclass(frozen=True)
 class Store:
-    """`title` and `setting` are for messages; `timeout`: seconds a command may take."""
+    """`title` and `setting` are for messages; `timeout`: seconds a command may take; `retries`: how
+    often it is repeated when the connection fails."""
 
     title: str
     setting: str
@@ -42,10 +43,11 @@ class Store:
     timeout: float
     unavailable: type[FeedError]
     refused: type[FeedError]
+    retries: int = 1
 
     def client(self) -> Redis:
         """Its client, which connects at the first command."""
-        return _client(self.url, self.timeout)
+        return _client(self.url, self.timeout, self.retries)
 
     @property
     def server(self) -> str:
@@ -88,7 +90,7 @@ class Store:
 
 
 @lru_cache(maxsize=8)
-def _client(url: str, timeout: float) -> Redis:
+def _client(url: str, timeout: float, retries: int) -> Redis:
     return redis.Redis.from_url(
         url,
         protocol=2,
@@ -98,7 +100,7 @@ def _client(url: str, timeout: float) -> Redis:
         socket_keepalive=True,
         health_check_interval=30,
         max_connections=MAX_CONNECTIONS,
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), retries=1),
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), retries=retries),
         client_name="mydjangoapp",
     )
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from more_itertools import batched
 
+from . import announcements
 from .conf import conf
 from .exceptions import FeedsRefused
 from .fanouts import Enqueue, cancel
@@ -80,8 +82,13 @@ def settle(enqueue: Enqueue) -> Settled:
     lost = [photo for photo, age in ages.items() if age is None]
     # In this order: a crash in between must not leave a hash that nobody lets go.
     delivery.retire(held)
-    ended.filter(photo_id__in=held).update(state=FanOut.State.DONE, last_error="")
     authors = _authors([*held, *lost])
+    with transaction.atomic():
+        now_done = list(ended.select_for_update().filter(photo_id__in=held).order_by("id"))
+        FanOut.objects.filter(id__in=[row.pk for row in now_done]).update(
+            state=FanOut.State.DONE, last_error=""
+        )
+        announcements.fanouts_finished(now_done, authors)
     reopened = 0
     for photo in lost:
         if not ended.filter(photo_id=photo).update(finished_at=None, heartbeat_at=timezone.now()):

@@ -15,6 +15,7 @@ from celery.signals import worker_ready
 
 from . import broker, failpoints, fanouts, outbox, rescue
 from .conf import conf
+from .events import publishing
 from .exceptions import DATABASE_AWAY, FeedError, FeedsRefused, FollowersBeingRebuilt
 from .homefeed import delivery, followers, removal
 from .models import Photo
@@ -115,14 +116,16 @@ def _try(otherwise: str, step: Callable[..., object], *arguments: Any) -> None:
 
 @shared_task(name="mydjangoapp.tasks.rescue_fanouts", **LATE)
 def rescue_fanouts() -> None:
-    """Enqueues fan-outs again whose worker or message was lost, settles those that have ended, and brings
-    changes of the graph into Redis that may have been. Beat sends it every few seconds."""
+    """Enqueues fan-outs again whose worker or message was lost, settles those that have ended, brings
+    changes of the graph into Redis that may have been, and sends events that were not. Beat sends it every
+    few seconds."""
     _try("nothing is rescued at the moment", _rescue)
 
 
 def _rescue() -> None:
     if not delivery.rescue_is_wanted():
         return  # many messages may have waited behind a backlog; one of them is enough
+    _try("events have to wait", publishing.send_waiting)
     _try("changes of the graph have to wait", outbox.catch_up)
     _try("no fan-out is rescued at the moment", rescue.rescue, enqueue)
     _try("no fan-out is settled at the moment", _settle)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import Any
 
 from django.core.files.base import File
 from django.db import IntegrityError, transaction
 
-from . import failpoints, fanouts, outbox, tasks
+from . import announcements, failpoints, fanouts, outbox, tasks
 from .exceptions import BadUpload
 from .models import Photo, UploadKey
 
@@ -74,7 +73,8 @@ def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bo
         transaction.on_commit(lambda: outbox.photos_changed(instance.pk), robust=True)
     elif not raw:
         fanouts.open_for(instance)
-        transaction.on_commit(partial(_enqueue, instance.pk, instance.user_id), robust=True)
+        announcements.photo_published(instance)
+        transaction.on_commit(lambda: _enqueue(instance.pk, instance.user_id), robust=True)
 
 
 def _enqueue(photo: int, author: Any) -> None:
@@ -86,6 +86,7 @@ def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:
     """For a photo that is gone, once that is certain: hides it at once, cancels its fan-out, takes it
     out of the lists in the background and removes its file."""
     photo, author, image = instance.pk, instance.user_id, instance.image
+    announcements.photo_deleted(instance)
     transaction.on_commit(lambda: outbox.photos_changed(photo), robust=True)
     transaction.on_commit(lambda: fanouts.cancel(photo), robust=True)
     transaction.on_commit(lambda: tasks.enqueue_removal(photo, author), robust=True)

@@ -7,10 +7,10 @@ rescue sends them. Each has its id from the beginning, so a message that was sen
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from django.db import router, transaction
@@ -84,7 +84,12 @@ def _note(messages: Sequence[Outgoing], delay: float, *, then_send: bool) -> Non
             claimed_at=now if then_send else None,
         )
         if then_send:
-            transaction.on_commit(partial(_send_row, row), using=row._state.db, robust=True)
+            transaction.on_commit(lambda row=row: _try_row(row), using=row._state.db, robust=True)
+
+
+def _try_row(row: Publication) -> None:
+    with contextlib.suppress(FeedError):
+        _send_row(row)
 
 
 def _send_row(row: Publication) -> None:

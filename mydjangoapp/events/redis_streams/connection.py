@@ -22,23 +22,30 @@ def beside_the_feeds() -> str:
     return parts._replace(path=f"/{DATABASE}").geturl()
 
 
-def store(url: str) -> Store:
-    """The Redis at this URL."""
+def store(url: str, *, publishing: bool = False) -> Store:
+    """The Redis at this URL. Who publishes may be a web request: no longer than `PUBLISH_TIMEOUT`, once,
+    as there is an outbox."""
     return Store(
         title="events' Redis",
         setting="EVENTS_URL",
         url=url,
-        timeout=conf.REDIS_TIMEOUT,
+        timeout=min(conf.PUBLISH_TIMEOUT, conf.REDIS_TIMEOUT) if publishing else conf.REDIS_TIMEOUT,
         unavailable=EventsUnavailable,
         refused=EventsRefused,
+        retries=0 if publishing else 1,
     )
 
 
 def run(url: str, script: str, keys: list[str], args: Sequence[Any]) -> Any:
     """Runs `lua/{script}.lua` there. One round trip, two the first time."""
-    return _script(script, url)(keys, list(args))
+    return _script(script, url, False)(keys, list(args))
+
+
+def run_to_publish(url: str, script: str, keys: list[str], args: Sequence[Any]) -> Any:
+    """The same for who publishes."""
+    return _script(script, url, True)(keys, list(args))
 
 
 @lru_cache(maxsize=64)
-def _script(name: str, url: str) -> Script:
-    return Script(name, __package__, partial(store, url))
+def _script(name: str, url: str, publishing: bool) -> Script:
+    return Script(name, __package__, partial(store, url, publishing=publishing))

@@ -16,7 +16,7 @@ from .. import transport
 from ..message import Outgoing
 from ..transport import DeadLetter
 from . import keys
-from .connection import run, store
+from .connection import run, run_to_publish, store
 from .consumer import RedisConsumer
 
 AT_ONCE = 500  # messages a script call: it holds Redis for about a millisecond
@@ -39,11 +39,13 @@ class RedisStreams(transport.Transport):
             args = [part for one in some for part in (one.id, one.action, one.body, one.published_at)]
             if delay > 0:
                 after = [topic, max(1, round(delay * 1000)), *args]
-                run(self._url, "publish_later", [keys.topics(), keys.publish_later(topic)], after)
+                run_to_publish(self._url, "publish_later", [keys.topics(), keys.publish_later(topic)], after)
             else:
-                length = run(self._url, "publish", [keys.topics(), keys.stream(topic)], [topic, *args])
+                length = run_to_publish(
+                    self._url, "publish", [keys.topics(), keys.stream(topic)], [topic, *args]
+                )
         if length > conf.EVENTS_KEEP + conf.EVENTS_KEEP // 10:
-            run(self._url, "trim", [keys.stream(topic), keys.channels(topic)], [conf.EVENTS_KEEP])
+            run_to_publish(self._url, "trim", [keys.stream(topic), keys.channels(topic)], [conf.EVENTS_KEEP])
 
     def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool:
         kept = [keys.topics(), keys.stream(topic), keys.again(topic, channel), keys.channels(topic)]

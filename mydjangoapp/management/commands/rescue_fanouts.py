@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from mydjangoapp import outbox, rescue, tasks
+from mydjangoapp.events import publishing
 from mydjangoapp.exceptions import FeedError
 
 
@@ -13,11 +14,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
+            events = publishing.send_waiting()
             changes = outbox.catch_up()
             rescued = rescue.rescue(tasks.enqueue)
             settled = rescue.settle(tasks.enqueue)
         except FeedError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
-            f"{rescued + settled.reopened} fan-outs enqueued again, {changes} changes of the graph brought in"
+            f"{rescued + settled.reopened} fan-outs enqueued again, {changes} changes of the graph brought "
+            f"in, {events} rows of events sent"
         )

@@ -1,0 +1,74 @@
+"""What the app itself publishes, each in the transaction that does it.
+
+Topic `photos`: `id` is the photo's; topic `graph`: who follows whom. Searching, notifying and ranking
+hang on these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .events import publish, publish_many
+from .models import FanOut, Like, Photo
+
+PHOTOS = "photos"
+GRAPH = "graph"
+
+
+def photo_published(photo: Photo) -> None:
+    """`photo.published`."""
+    body = _photo(photo) | {
+        "description": photo.description,
+        "photo_url": photo.url,
+        "created_at": photo.created_at,
+    }
+    publish(PHOTOS, "photo.published", body)
+
+
+def photo_deleted(photo: Photo) -> None:
+    """`photo.deleted`."""
+    publish(PHOTOS, "photo.deleted", _photo(photo) | {"created_at": photo.created_at})
+
+
+def photo_liked(photo: Photo, like: Like) -> None:
+    """`photo.liked`: `liked_by` is the user, `like_id` grows with each like."""
+    publish(PHOTOS, "photo.liked", _like(photo, like))
+
+
+def photo_unliked(photo: Photo, like: Like) -> None:
+    """`photo.unliked`, with the fields of the like that has ended."""
+    publish(PHOTOS, "photo.unliked", _like(photo, like))
+
+
+def fanouts_finished(rows: Iterable[FanOut], authors: dict[int, Any]) -> None:
+    """`fanout.finished` of each."""
+    bodies = [
+        {
+            "id": row.photo_id,
+            "user_id": authors.get(row.photo_id),
+            "reached": row.reached,
+            "total": row.total,
+            "finished_at": row.finished_at,
+        }
+        for row in rows
+    ]
+    publish_many(PHOTOS, "fanout.finished", bodies)
+
+
+def users_followed(followers: Iterable[Any], followee: Any) -> None:
+    """`user.followed` of each."""
+    publish_many(GRAPH, "user.followed", [{"follower_id": one, "followee_id": followee} for one in followers])
+
+
+def user_unfollowed(follower: Any, followee: Any) -> None:
+    """`user.unfollowed`."""
+    publish(GRAPH, "user.unfollowed", {"follower_id": follower, "followee_id": followee})
+
+
+def _photo(photo: Photo) -> dict[str, Any]:
+    return {"id": photo.pk, "user_id": photo.user_id, "circle_id": None}
+
+
+def _like(photo: Photo, like: Like) -> dict[str, Any]:
+    return _photo(photo) | {"liked_by": like.user_id, "like_id": like.pk, "liked_at": like.created_at}
