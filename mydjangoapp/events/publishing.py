@@ -84,12 +84,15 @@ def _note(messages: Sequence[Outgoing], delay: float, *, then_send: bool) -> Non
             claimed_at=now if then_send else None,
         )
         if then_send:
-            transaction.on_commit(lambda row=row: _try_row(row), using=row._state.db, robust=True)
+            _send_on_commit(row)
 
 
-def _try_row(row: Publication) -> None:
-    with contextlib.suppress(FeedError):
-        _send_row(row)
+def _send_on_commit(row: Publication) -> None:
+    def send() -> None:
+        with contextlib.suppress(FeedError):
+            _send_row(row)
+
+    transaction.on_commit(send, using=row._state.db, robust=True)
 
 
 def _send_row(row: Publication) -> None:

@@ -5,8 +5,8 @@
 -- Returns 1; 0 if the message is not in this consumer's hands any more, then nothing is done
 --
 -- Atomic: it is either in hand or dead. All its fields are kept, also of what is no message. O(fields).
-local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
-if not held[1] or held[1][2] ~= ARGV[2] then return 0 end
+local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
+if held.err or not held[1] or held[1][2] ~= ARGV[2] then return 0 end
 local entry = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])[1]
 if entry then
   local fields = {}

@@ -37,7 +37,8 @@ end
 
 -- Where the group is to begin if somebody deletes it: right before the first that is not finished.
 if highest then
-  local pending = redis.call('XPENDING', KEYS[1], group)
+  local pending = redis.pcall('XPENDING', KEYS[1], group)
+  if pending.err then return 1 end  -- the group was deleted: it is made again by who takes
   local position = highest
   if pending[1] > 0 then
     local ms, sequence = string.match(pending[2], '(%d+)-(%d+)')

@@ -7,7 +7,8 @@
 -- Atomic: forgetting a consumer forgets what it has in hand, so it is looked at in the same step. O(consumers).
 local forgotten = 0
 for _, stream in ipairs(KEYS) do
-  for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, ARGV[1])) do
+  -- pcall: the group may have been deleted.
+  for _, consumer in ipairs(redis.pcall('XINFO', 'CONSUMERS', stream, ARGV[1])) do
     local of = {}
     for i = 1, #consumer, 2 do of[consumer[i]] = consumer[i + 1] end
     if of['pending'] == 0 and (of['name'] == ARGV[2] or of['idle'] > tonumber(ARGV[3])) then
