@@ -1,0 +1,1 @@
+"""A site's own app with workers, as the documentation shows them."""

@@ -1,0 +1,253 @@
+"""Publishing: with the transaction, surely, and never half."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from mydjangoapp import graph, likes, uploads
+from mydjangoapp.events import publish, publish_many
+from mydjangoapp.events.publishing import send_waiting
+from mydjangoapp.events.transport import Consumer, for_topic
+from mydjangoapp.exceptions import BadEvent
+from mydjangoapp.models import FanOut, Publication
+from proj.servers import ROOT, Server, free_port
+from tests import servers
+from tests.checker import fill, wait_for_end
+from tests.events.conftest import ids, take, take_nothing
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def consumer(redis: Any, topic: str) -> Iterator[Consumer]:
+    """Of the topic, from now on."""
+    yield from _consumer(topic)
+
+
+def _consumer(topic: str) -> Iterator[Consumer]:
+    transport = for_topic(topic)
+    assert transport is not None
+    made = transport.consumer(topic, "one", timeout=30, max_in_flight=100)
+    yield made
+    made.close()
+
+
+def test_it_goes_out_on_commit_and_not_before(consumer: Consumer, topic: str) -> None:
+    with transaction.atomic():
+        sent = publish(topic, "a", {"n": 1})
+        take_nothing(consumer)
+    assert ids(take(consumer, 1)) == [sent]
+    assert not Publication.objects.exists()
+
+
+def test_what_is_rolled_back_was_never_published(consumer: Consumer, topic: str) -> None:
+    with transaction.atomic():
+        publish(topic, "a", {"n": 1})
+        transaction.set_rollback(True)
+    take_nothing(consumer)
+    assert not Publication.objects.exists()
+
+
+def test_without_a_transaction_it_goes_at_once(consumer: Consumer, topic: str) -> None:
+    sent = publish_many(topic, "a", ({"n": n} for n in range(1_200)))
+    assert ids(take(consumer, 1_200)) == sent
+    assert not Publication.objects.exists()
+
+
+def test_order_is_kept_in_a_transaction(consumer: Consumer, topic: str) -> None:
+    with transaction.atomic():
+        sent = [publish(topic, "a", {"n": n}) for n in range(5)]
+        sent += publish_many(topic, "a", [{"n": n} for n in range(5, 1_100)])
+    assert ids(take(consumer, 1_100)) == sent
+
+
+DIES = """
+import os, django
+django.setup()
+from django.db import transaction
+from mydjangoapp.events import publish
+with transaction.atomic():
+    transaction.on_commit(lambda: os._exit(9))
+    print(publish({topic!r}, "a", {{"n": 1}}), flush=True)
+"""
+
+
+def test_it_is_not_lost_if_the_process_dies_right_after_the_commit(
+    consumer: Consumer, topic: str, transactional_db: None
+) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", DIES.format(topic=topic)],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "proj.settings"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 9, run.stderr
+    take_nothing(consumer)
+    assert send_waiting() == 0, "somebody may be sending it at this moment"
+    Publication.objects.update(claimed_at=timezone.now() - timedelta(seconds=6))
+    assert send_waiting() == 1
+    assert ids(take(consumer, 1)) == [run.stdout.strip()]
+    assert send_waiting() == 0
+
+
+def test_what_could_not_be_sent_waits_and_is_sent_later(
+    consumer: Consumer, topic: str, settings: Any
+) -> None:
+    here = settings.MYDJANGOAPP
+    settings.MYDJANGOAPP = {**here, "EVENTS_URL": f"redis://127.0.0.1:{free_port()}/3"}
+    outside = publish(topic, "a", {"n": 1})
+    with transaction.atomic():
+        inside = publish_many(topic, "a", [{"n": 2}, {"n": 3}])
+    assert Publication.objects.count() == 2
+    settings.MYDJANGOAPP = here
+    assert send_waiting() == 2
+    taken = take(consumer, 3)
+    assert ids(taken) == [outside, *inside]
+    assert not Publication.objects.exists()
+
+
+def test_a_row_that_is_refused_does_not_stop_the_others(consumer: Consumer, topic: str, redis: Any) -> None:
+    from mydjangoapp.events.redis_streams import keys
+
+    redis_db = type(redis)(port=servers.REDIS.port, db=3, protocol=2)
+    redis_db.set(keys.stream("wrong"), "a string")
+    refused = publish("wrong", "a", {})
+    waits = publish(topic, "a", {})
+    Publication.objects.create(
+        topic=topic, action="a", messages=[["later", "{}"]], published_at="2026-01-01T00:00:00Z"
+    )
+    assert send_waiting() == 1
+    assert ids(take(consumer, 2)) == [waits, "later"]
+    [row] = Publication.objects.all()
+    assert row.messages[0][0] == refused
+
+
+def test_a_delay_goes_on_counting_while_it_waits(consumer: Consumer, topic: str, settings: Any) -> None:
+    here = settings.MYDJANGOAPP
+    settings.MYDJANGOAPP = {**here, "EVENTS_URL": f"redis://127.0.0.1:{free_port()}/3"}
+    sent = publish(topic, "a", {}, delay=3_600)
+    settings.MYDJANGOAPP = here
+    Publication.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    send_waiting()
+    assert ids(take(consumer, 1)) == [sent]
+
+
+@pytest.mark.parametrize(
+    ("topic_", "action", "body", "delay", "field"),
+    [
+        ("with space", "a", {}, 0, "topic"),
+        ("", "a", {}, 0, "topic"),
+        ("x" * 65, "a", {}, 0, "topic"),
+        ("fine", "", {}, 0, "action"),
+        ("fine", "x" * 101, {}, 0, "action"),
+        ("fine", "a", [], 0, "body"),
+        ("fine", "a", None, 0, "body"),
+        ("fine", "a", {"n": float("nan")}, 0, "body"),
+        ("fine", "a", {"n": object()}, 0, "body"),
+        ("fine", "a", {"n": "x" * 1_000_001}, 0, "body"),
+        ("fine", "a", {}, -1, "delay"),
+    ],
+)
+def test_bad_messages_are_refused_by_field(
+    redis: Any, topic_: str, action: str, body: Any, delay: float, field: str
+) -> None:
+    with pytest.raises(BadEvent) as caught:
+        publish_many(topic_, action, [{"fine": 1}, body], delay=delay)
+    assert caught.value.field == field
+    assert not Publication.objects.exists()
+
+
+def test_dates_and_decimals_are_written_as_text(consumer: Consumer, topic: str) -> None:
+    publish(topic, "a", {"at": datetime(2026, 1, 2, tzinfo=UTC), "price": Decimal("1.50"), "ü": "ß"})
+    [taken] = take(consumer, 1)
+    assert taken.opened() == {"at": "2026-01-02T00:00:00Z", "price": "1.50", "ü": "ß"}
+
+
+def test_switched_off_topics_cost_nothing(consumer: Consumer, topic: str, settings: Any) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "EVENTS_TOPICS": {topic: "off"}}
+    with transaction.atomic():
+        publish(topic, "a", {})
+        assert not Publication.objects.exists()
+    take_nothing(consumer)
+
+
+@pytest.fixture
+def photos(redis: Any) -> Iterator[Consumer]:
+    yield from _consumer("photos")
+
+
+@pytest.fixture
+def relations(redis: Any) -> Iterator[Consumer]:
+    yield from _consumer("graph")
+
+
+def test_the_app_publishes_what_happens_to_photos(photos: Consumer, author: Any) -> None:
+    photo = uploads.publish(author, description="a cat", photo_url="https://example.com/p.jpg")
+    likes.like(author, photo.pk)
+    likes.like(author, photo.pk)
+    likes.unlike(author, photo.pk)
+    likes.unlike(author, photo.pk)
+    photo_id = photo.pk
+    photo.delete()
+    taken = take(photos, 4)
+    bodies = [(one.action, one.opened()) for one in taken]
+    assert [name for name, _ in bodies] == [
+        "photo.published",
+        "photo.liked",
+        "photo.unliked",
+        "photo.deleted",
+    ]
+    published = bodies[0][1]
+    assert published == {
+        "id": photo_id,
+        "user_id": author.pk,
+        "circle_id": None,
+        "description": "a cat",
+        "photo_url": "https://example.com/p.jpg",
+        "created_at": published["created_at"],
+    }
+    assert datetime.fromisoformat(published["created_at"]).tzinfo is not None
+    assert {body["id"] for _, body in bodies} == {photo_id}
+    assert bodies[1][1]["liked_by"] == bodies[2][1]["liked_by"] == author.pk
+    take_nothing(photos)
+
+
+def test_the_app_publishes_when_a_fanout_has_finished(photos: Consumer, author: Any, worker: Server) -> None:
+    fill(author.pk, 5)
+    photo = uploads.publish(author, description="a cat", photo_url="https://example.com/p.jpg")
+    assert wait_for_end(photo.pk, seconds=30) == "done"
+    _, finished = take(photos, 2)
+    assert finished.action == "fanout.finished"
+    assert finished.opened()["id"] == photo.pk
+    assert (finished.opened()["reached"], finished.opened()["user_id"]) == (5, author.pk)
+    assert FanOut.objects.get(photo=photo).state == "done"
+
+
+def test_the_app_publishes_who_follows_whom(relations: Consumer, make_users: Any) -> None:
+    one, two, three = (user.pk for user in make_users(3))
+    graph.follow(one, two)
+    graph.follow(one, two)
+    graph.follow_many([one, three], two)
+    graph.unfollow(one, two)
+    graph.unfollow(one, two)
+    graph.block(two, three)
+    taken = [(each.action, each.opened()) for each in take(relations, 4)]
+    assert taken == [
+        ("user.followed", {"follower_id": one, "followee_id": two}),
+        ("user.followed", {"follower_id": three, "followee_id": two}),
+        ("user.unfollowed", {"follower_id": one, "followee_id": two}),
+        ("user.unfollowed", {"follower_id": three, "followee_id": two}),
+    ]
+    take_nothing(relations)

@@ -1,0 +1,324 @@
+"""Finding and running workers by command, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from mydjangoapp.events import Worker, action, option, publish, publish_many
+from mydjangoapp.events.discovery import find
+from mydjangoapp.events.transport import for_topic
+from mydjangoapp.exceptions import BadEvent, UnknownWorker
+from proj.servers import ROOT, Server, wait_until
+from tests import servers
+
+Run = Callable[..., Server]
+
+
+@pytest.fixture
+def shop(settings: Any) -> None:
+    """The site with the shop in it."""
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "tests.shop"]
+
+
+def said(*words: str) -> str:
+    """What a command writes."""
+    out = StringIO()
+    call_command(*words, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def run(tmp_path: Path, redis: Any, transactional_db: None) -> Iterator[Run]:
+    """Starts `manage.py …` of the shop's site, and kills what is left of them."""
+    started: list[Server] = []
+
+    def start(*words: str, **environ: str) -> Server:
+        command = [sys.executable, "manage.py", *words]
+        log = tmp_path / f"command-{len(started)}.log"
+        settings = {"DJANGO_SETTINGS_MODULE": "tests.shop.settings"}
+        started.append(Server(command, log, {**servers.ENVIRON, **settings, **environ}, cwd=ROOT).start())
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+def lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def test_a_worker_is_found_by_topic_and_channel(shop: None) -> None:
+    worker = find("photos", "search")
+    assert (worker.__name__, worker.topic, worker.channel) == ("PhotosSearchWorker", "photos", "search")
+    assert [one.flags for one in worker.options()] == [("--index",)]
+    assert worker().index == "main"  # type: ignore[attr-defined]
+
+
+def test_a_broken_neighbour_is_a_warning(shop: None, caplog: pytest.LogCaptureFixture) -> None:
+    find("photos", "search")
+    assert "tests.shop/workers/torn_page_worker.py is broken and left out: RuntimeError" in caplog.text
+
+
+def test_an_unknown_worker_is_an_error_that_lists_the_known_ones(shop: None) -> None:
+    with pytest.raises(UnknownWorker, match=r"There are: .*numbers record, .*photos search") as caught:
+        find("photos", "serach")
+    assert "workers/photos_serach_worker.py" in str(caught.value)
+
+
+def test_a_broken_worker_says_what_is_broken(shop: None) -> None:
+    with pytest.raises(UnknownWorker, match="this file is broken"):
+        find("torn", "page")
+
+
+def test_names_with_hyphens_and_dots_find_their_file(shop: None) -> None:
+    assert find("numbers", "record").__name__ == "NumbersRecordWorker"
+    with pytest.raises(UnknownWorker, match=r"workers/my_topic_my_channel_worker\.py"):
+        find("my-topic", "my.channel")
+    with pytest.raises(BadEvent, match="channel: must be 1 to 64"):
+        find("photos", "../secret")
+
+
+def test_mistakes_in_a_worker_are_found_when_it_is_loaded() -> None:
+    with pytest.raises(TypeError, match="has an action, so its name has to end in _handler"):
+
+        class Misnamed(Worker):
+            @action("a")
+            def handle_it(self, message: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="both first_handler and second_handler take 'a'"):
+
+        class Doubled(Worker):
+            @action("a")
+            def first_handler(self, message: Any) -> None: ...
+
+            @action("a")
+            def second_handler(self, message: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="action\\(\\) takes the actions as text"):
+        action()
+    with pytest.raises(TypeError, match="begins with two hyphens"):
+        option("index")
+
+
+def test_run_worker_takes_own_options_and_messages(run: Run, tmp_path: Path, make_users: Any) -> None:
+    index = tmp_path / "index"
+    run("run_worker", "photos", "search", "--index", str(index), "--from-beginning")
+    for number in range(3):
+        publish("photos", "photo.published", {"id": number})
+        publish("photos", "photo.liked", {"id": number})
+    wait_until(lambda: lines(index) == ["0", "1", "2"], seconds=30, what="the worker has taken them")
+
+
+def test_run_worker_help_shows_own_options(run: Run) -> None:
+    shown = run("run_worker", "photos", "search", "--help")
+    wait_until(lambda: not shown.running, seconds=30, what="the help has been shown")
+    assert "--index INDEX" in shown.log.read_text()
+    assert "index to write to" in shown.log.read_text()
+    assert "--max-in-flight N" in shown.log.read_text()
+
+
+def test_run_worker_says_what_is_wrong(shop: None, redis: Any) -> None:
+    with pytest.raises(CommandError, match="There is no worker for topic photos and channel none"):
+        call_command("run_worker", "photos", "none")
+    with pytest.raises(CommandError, match="channel: must be"):
+        call_command("run_worker", "photos", "not a name")
+
+
+def test_sigterm_drains(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "numbers"
+    publish_many("numbers", "number", ({"n": n} for n in range(400)))
+    worker = run("run_worker", "numbers", "record", "--to", str(file), "--pause", "0.02", "--from-beginning")
+    wait_until(lambda: len(lines(file)) > 20, seconds=30, what="the worker is at work")
+    worker.process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]  # it was started
+    wait_until(lambda: not worker.running, seconds=15, what="it has ended")
+    assert worker.process.returncode == 0, worker.last_words()  # type: ignore[union-attr]
+    [found] = json.loads(said("topics", "--json"))
+    assert found["in_flight"] == 0
+    assert found["depth"] + found["deferred"] == 400 - len(lines(file))
+    run("run_worker", "numbers", "record", "--to", str(file))
+    wait_until(lambda: len(lines(file)) == 400, seconds=30, what="another does the rest")
+    assert sorted(map(int, lines(file))) == list(range(400)), "each once"
+
+
+@pytest.mark.parametrize(
+    ("number", "every"),
+    [
+        pytest.param(5_000, 0.8),
+        pytest.param(100_000, 1.0, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.timeout(240)
+def test_workers_killed_all_the_time_handle_each_message_and_remember_it_once(
+    run: Run, tmp_path: Path, number: int, every: float
+) -> None:
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"seed {seed}")
+    chance = random.Random(seed)  # noqa: S311  # to be repeated, not to be secret
+    file = tmp_path / "numbers"
+    transport = for_topic("numbers")
+    assert transport is not None
+    transport.subscribe("numbers", "record")
+    sent = publish_many("numbers", "number", ({"n": n} for n in range(number)))
+    words = ("run_worker", "numbers", "record", "--to", str(file))
+    environ = {"MYDJANGOAPP_EVENTS_MAX_ATTEMPTS": "1000"}
+    consumer = transport.consumer("numbers", "record", timeout=2, max_in_flight=1)
+
+    def remembered() -> int:
+        return len(consumer.remembered(sent))
+
+    running = [run(*words, **environ), run(*words, **environ)]
+    kills = 0
+    deadline = time.monotonic() + 200
+    while remembered() < number and time.monotonic() < deadline:
+        time.sleep(every)  # the rhythm of the kills
+        if kills < 25:
+            running.pop(chance.randrange(2)).kill()
+            running.append(run(*words, **environ))
+            kills += 1
+    assert kills >= 3, "it ended too early to mean anything"
+    handled = list(map(int, lines(file)))
+    assert set(handled) == set(range(number)), "none is lost"
+    assert remembered() == number
+    wait_until(lambda: _standing()["lag"] == 0, seconds=30, what="all are acknowledged")
+    assert _standing()["dead"] == 0
+    print(f"{kills} kills, {len(handled) - number} handled twice")
+
+
+def _standing() -> Any:
+    [found] = json.loads(said("topics", "--json"))
+    return found
+
+
+def test_topics_are_shown(redis: Any) -> None:
+    assert "No channel is subscribed." in said("topics")
+    assert "search is subscribed to photos" in said("subscribe", "photos", "search")
+    assert "search was subscribed already" in said("subscribe", "photos", "search")
+    publish("photos", "photo.published", {"id": 1})
+    [found] = json.loads(said("topics", "--json"))
+    age = found.pop("oldest_age")
+    assert found == {
+        "topic": "photos",
+        "channel": "search",
+        "depth": 1,
+        "in_flight": 0,
+        "deferred": 0,
+        "dead": 0,
+        "lag": 1,
+    }
+    assert 0 <= age < 60
+    assert "photos" in said("topics")
+    assert "no longer subscribed" in said("unsubscribe", "photos", "search")
+    with pytest.raises(CommandError, match="has no channel search"):
+        said("unsubscribe", "photos", "search")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_publish_by_command(redis: Any) -> None:
+    transport = for_topic("orders")
+    assert transport is not None
+    consumer = transport.consumer("orders", "mine", timeout=30, max_in_flight=10)
+    [id_] = said("publish", "orders", "order.paid", '{"id": 7}').split()
+    [taken] = consumer.take(5, 1)
+    assert (taken.id, taken.action, taken.opened()) == (id_, "order.paid", {"id": 7})
+    for body, what in (("{", "JSON: "), ("[1]", "body: must be a JSON object"), ("7", "body: must be")):
+        with pytest.raises(CommandError, match=what):
+            said("publish", "orders", "order.paid", body)
+    with pytest.raises(CommandError, match="topic: must be"):
+        said("publish", "or ders", "order.paid", "{}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_dead_letters_by_command(redis: Any) -> None:
+    transport = for_topic("orders")
+    assert transport is not None
+    consumer = transport.consumer("orders", "mine", timeout=30, max_in_flight=10)
+    id_ = publish("orders", "order.paid", {"id": 7})
+    consumer.bury(consumer.take(1, 1)[0], "no such order")
+    assert json.loads(said("dead_letters", "orders", "mine", "--json")) == [
+        {"id": id_, "action": "order.paid", "body": {"id": 7}, "attempts": 1, "reason": "no such order"}
+    ]
+    assert "after 1 attempts: no such order" in said("dead_letters", "orders", "mine")
+    assert "1 dead letters come again" in said("dead_letters", "orders", "mine", "--replay")
+    assert [one.id for one in consumer.take(1, 1)] == [id_]
+    assert "0 dead letters thrown away" in said("dead_letters", "orders", "mine", "--purge")
+
+
+def test_commands_say_when_events_are_away_or_off(redis: Any, settings: Any) -> None:
+    here = settings.MYDJANGOAPP
+    settings.MYDJANGOAPP = {**here, "EVENTS_URL": "redis://127.0.0.1:1/3"}
+    with pytest.raises(CommandError, match=r"The events' Redis at 127\.0\.0\.1:1 does not answer"):
+        said("topics")
+    settings.MYDJANGOAPP = {**here, "EVENTS_URL": "off"}
+    with pytest.raises(CommandError, match="switched off"):
+        said("subscribe", "photos", "search")
+
+
+def test_listen_writes_a_line_a_message(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    sent = publish_many("numbers", "number", ({"n": n, "ü": "ß\n"} for n in range(3)))
+    listening = run("listen", "numbers", "archive", "--to", str(file), "--max", "3", "--from-beginning")
+    wait_until(lambda: not listening.running, seconds=30, what="it has written three")
+    found = [json.loads(line) for line in lines(file)]
+    assert [one["id"] for one in found] == sent
+    assert found[0]["body"] == {"n": 0, "ü": "ß\n"}
+    assert found[0].keys() == {"id", "topic", "action", "body", "attempts", "published_at"}
+
+
+@pytest.mark.timeout(240)
+def test_listen_may_be_killed_at_any_byte(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    said("subscribe", "numbers", "archive")
+    sent = publish_many("numbers", "number", ({"n": n, "text": "x" * 500} for n in range(20_000)))
+    environ = {"MYDJANGOAPP_EVENTS_TIMEOUT": "1"}
+    words = ("listen", "numbers", "archive", "--to", str(file))
+    for cut in (0, 1, 7, 300):
+        size = file.stat().st_size if file.exists() else 0
+        writing = run(*words, **environ)
+        wait_until(
+            lambda size=size: file.exists() and file.stat().st_size > size, seconds=30, what="it writes"
+        )  # type: ignore[misc]
+        writing.kill()
+        with file.open("ab") as torn:  # a write of which only so many bytes came to the disk
+            torn.write(b'{"id": "torn", "body": {"text": "'[:cut] + b"y" * max(0, cut - 33))
+    run(*words, **environ)
+    wait_until(lambda: len(lines(file)) >= 20_000, seconds=60, what="all are written")
+    wait_until(lambda: _standing()["lag"] == 0, seconds=30, what="all are acknowledged")
+    found = [json.loads(line)["id"] for line in lines(file)]
+    assert sorted(found) == sorted(sent), "each once, and every line whole"
+
+
+def _is_larger(file: Path, size: int) -> bool:
+    return file.exists() and file.stat().st_size > size
+
+
+def test_listen_refuses_a_file_that_another_writes(run: Run, tmp_path: Path, redis: Any) -> None:
+    file = tmp_path / "lines"
+    run("listen", "numbers", "archive", "--to", str(file))
+    wait_until(lambda: file.exists() and _is_locked(file), seconds=30, what="it listens")
+    with pytest.raises(CommandError, match="another process writes to"):
+        call_command("listen", "numbers", "archive", "--to", str(file))
+    with pytest.raises(CommandError, match="cannot be written"):
+        call_command("listen", "numbers", "archive", "--to", str(tmp_path / "not" / "there"))
+
+
+def _is_locked(file: Path) -> bool:
+    import fcntl
+
+    with file.open("a") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
