@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -286,9 +287,7 @@ def test_listen_may_be_killed_at_any_byte(run: Run, tmp_path: Path) -> None:
     for cut in (0, 1, 7, 300):
         size = file.stat().st_size if file.exists() else 0
         writing = run(*words, **environ)
-        wait_until(
-            lambda size=size: file.exists() and file.stat().st_size > size, seconds=30, what="it writes"
-        )  # type: ignore[misc]
+        wait_until(partial(_is_larger, file, size), seconds=30, what="it writes")
         writing.kill()
         with file.open("ab") as torn:  # a write of which only so many bytes came to the disk
             torn.write(b'{"id": "torn", "body": {"text": "'[:cut] + b"y" * max(0, cut - 33))
