@@ -13,8 +13,9 @@ from django.forms import ModelForm, URLField
 from django.http import HttpRequest
 
 from . import graph, images, likes, rescue, tasks
+from .circles import members
 from .exceptions import BadUpload
-from .models import Block, FanOut, Follow, Like, Mute, Photo, UploadKey
+from .models import Block, Circle, CircleMembership, FanOut, Follow, Like, Mute, Photo, UploadKey
 
 
 class PhotoForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
@@ -24,7 +25,16 @@ class PhotoForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs on
 
     class Meta:
         model = Photo
-        fields = ("user", "description", "photo_url", "image")
+        fields = ("user", "circle", "description", "photo_url", "image")
+
+    def clean_circle(self) -> Any:
+        circle = self.cleaned_data.get("circle")
+        if circle and not self.instance.pk and (user := self.cleaned_data.get("user")):
+            try:
+                members.check_may_post(user, circle)
+            except BadUpload as error:
+                raise ValidationError(error.reason) from error
+        return circle
 
     def clean_image(self) -> Any:
         image = self.cleaned_data.get("image")
@@ -44,11 +54,11 @@ class PhotoAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     list_display = ("id", "user", "description", "created_at")
     list_select_related = ("user",)
     search_fields = ("description",)
-    raw_id_fields = ("user",)
+    raw_id_fields = ("user", "circle")
     show_full_result_count = False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Photo | None = None) -> tuple[str, ...]:
-        return ("user", "created_at") if obj else ("created_at",)
+        return ("user", "circle", "created_at") if obj else ("created_at",)
 
 
 class _PairAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
@@ -177,6 +187,24 @@ class BlockAdmin(_PairAdmin):
     list_display = ("id", "blocker", "blocked", "created_at")
     list_select_related = raw_id_fields = pair
     make, end = graph.block, graph.unblock
+
+
+class _MembershipInline(admin.TabularInline):  # type: ignore[type-arg]  # generic in the stubs only
+    """Who posts into a circle."""
+
+    model = CircleMembership
+    raw_id_fields = ("user",)
+    extra = 1
+
+
+@admin.register(Circle)
+class CircleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    """A circle and its members."""
+
+    list_display = ("id", "name", "created_at")
+    search_fields = ("name",)
+    inlines = (_MembershipInline,)
+    show_full_result_count = False
 
 
 @admin.register(Like)

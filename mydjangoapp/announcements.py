@@ -67,7 +67,7 @@ def user_unfollowed(follower: Any, followee: Any) -> None:
 
 
 def _photo(photo: Photo) -> dict[str, Any]:
-    return {"id": photo.pk, "user_id": photo.user_id, "circle_id": None}
+    return {"id": photo.pk, "user_id": photo.user_id, "circle_id": photo.circle_id}
 
 
 def _like(photo: Photo, like: Like) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class BadUpload(FeedError):
         super().__init__(f"{field}: {reason}")
 
 
+class NotAMember(BadUpload):
+    """A photo for a circle of which its author is no member; nothing was saved."""
+
+
 class Blocked(FeedError):
     """A follow that is refused because one of the two blocks the other."""
 

@@ -9,6 +9,7 @@ from django.core.files.base import File
 from django.db import IntegrityError, transaction
 
 from . import announcements, failpoints, fanouts, outbox, tasks
+from .circles import members
 from .exceptions import BadUpload
 from .models import Photo, UploadKey
 
@@ -21,21 +22,24 @@ def publish(
     description: str,
     photo_url: str = "",
     image: File[bytes] | None = None,
+    circle: Any = None,
     idempotency_key: str | None = None,
     caller: Any = None,
 ) -> Photo:
     """Saves the photo and its fan-out in one transaction; returns without waiting for the delivery.
 
-    Give either `photo_url` or `image` (checked already: see `images.clean`). The same
-    `idempotency_key` by the same `caller` (default: `user`) gives the same photo, however often and
-    however many at once. Raises `BadUpload`; nothing is saved then.
+    Give either `photo_url` or `image` (checked already: see `images.clean`). `circle`: a circle (or its
+    id) of which `user` is a member. The same `idempotency_key` by the same `caller` (default: `user`)
+    gives the same photo, however often and however many at once. Raises `BadUpload`, `NotAMember`;
+    nothing is saved then.
     """
     if bool(photo_url) == (image is not None):
         raise BadUpload("photo_url", "Give either photo_url or image, and not both.")
     caller = caller or user
     if idempotency_key is not None and (photo := _published_with(caller, idempotency_key)):
         return photo
-    photo = Photo(user=user, description=description, photo_url=photo_url)
+    circle_id = None if circle is None else members.check_may_post(user, circle)
+    photo = Photo(user=user, description=description, photo_url=photo_url, circle_id=circle_id)
     saved = False
     try:
         with transaction.atomic():

@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from .api import feed, health, people, photos, views
+from .api import circles, feed, health, people, photos, views
+from .web import trending
 
 app_name = "mydjangoapp"
 
@@ -21,6 +22,12 @@ urlpatterns = [
     path("users/<str:user_id>/block/", people.BlockView.as_view(), name="block"),
     path("photos/<int:photo_id>/fanout/", views.FanOutView.as_view(), name="fanout"),
     path("photos/<int:photo_id>/fanout/retry/", views.RetryView.as_view(), name="retry"),
+    path("circles/", circles.CirclesView.as_view(), name="circles"),
+    path("circles/<int:circle_id>/", circles.CircleView.as_view(), name="circle"),
+    path("circles/<int:circle_id>/membership/", circles.MembershipView.as_view(), name="membership"),
+    path("circles/<int:circle_id>/photos/", circles.CirclePhotosView.as_view(), name="circle-photos"),
+    path("circles/<int:circle_id>/hot/", circles.HotView.as_view(), name="hot"),
+    path("circles/<int:circle_id>/trending/", trending.TrendingView.as_view(), name="trending"),
     path("livez/", health.livez, name="livez"),
     path("readyz/", health.ReadyView.as_view(), name="readyz"),
 ]

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError
-from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -42,13 +41,6 @@ def shown_or_404(user_id: str, request: Request) -> Any:
     if Block.objects.filter(blocker=user, blocked=request.user.pk).exists():
         raise Http404
     return user
-
-
-def not_blocking(photos: QuerySet[Photo], user: Any) -> QuerySet[Photo]:
-    """Without those whose authors block `user`; staff see all."""
-    if getattr(user, "is_staff", False):
-        return photos
-    return photos.exclude(Exists(Block.objects.filter(blocker=OuterRef("user"), blocked=user)))
 
 
 class ProfileView(View):

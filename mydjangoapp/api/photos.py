@@ -15,8 +15,8 @@ from rest_framework.response import Response
 
 from .. import likes
 from ..homefeed import reader
+from ..homefeed.truth import not_blocking
 from ..models import Photo
-from .people import not_blocking
 from .permissions import IsAuthorOrStaffToChange
 from .serializers import EntrySerializer, entry_data
 from .throttles import ChangeThrottle

@@ -56,6 +56,13 @@ class UploadSerializer(serializers.Serializer[Photo]):
         help_text="http or https; never fetched by the server",
     )
     image = serializers.FileField(required=False, help_text="JPEG, PNG or WebP")
+    circle_id = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=2**63 - 1,
+        help_text="a circle of the author's",
+    )
     user_id = AuthorField(queryset=get_user_model()._default_manager.all(), required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +89,7 @@ class PhotoSerializer(serializers.ModelSerializer[Photo]):
 
     class Meta:
         model = Photo
-        fields = ("id", "user_id", "description", "photo_url", "created_at")
+        fields = ("id", "user_id", "circle_id", "description", "photo_url", "created_at")
 
     def get_photo_url(self, photo: Photo) -> str:
         return str(self.context["request"].build_absolute_uri(photo.url))
@@ -162,6 +169,7 @@ def entry_data(entry: Entry, request: Request) -> dict[str, Any]:
     data = {
         "id": photo.id,
         "user_id": photo.user_id,
+        "circle_id": photo.circle_id,
         "description": photo.description,
         "photo_url": photo.url if "://" in photo.url else request.build_absolute_uri(photo.url),
         "created_at": photo.created_at.isoformat().replace("+00:00", "Z"),

@@ -9,7 +9,7 @@ from rest_framework import status
 from rest_framework.authentication import SessionAuthentication, TokenAuthentication
 from rest_framework.authtoken.serializers import AuthTokenSerializer
 from rest_framework.authtoken.views import ObtainAuthToken
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission, IsAdminUser, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from .. import images, rescue, standing, tasks, uploads
-from ..exceptions import BadUpload
+from ..exceptions import BadUpload, NotAMember
 from ..models import FanOut, Photo
 from .outages import AnswersWhenAway
 from .parsers import BoundedFormParser, BoundedJSONParser, BoundedMultiPartParser
@@ -83,9 +83,12 @@ class UploadView(View):
                 description=given["description"],
                 photo_url=given.get("photo_url", ""),
                 image=images.clean(given["image"]) if "image" in given else None,
+                circle=given.get("circle_id"),
                 idempotency_key=key,
                 caller=request.user,
             )
+        except NotAMember as error:
+            raise PermissionDenied(str(error)) from error
         except BadUpload as error:
             raise ValidationError({error.field: [error.reason]}) from error
         return Response(UploadedPhotoSerializer(photo, context=context).data, status.HTTP_201_CREATED)

@@ -21,6 +21,7 @@ class PhotoRow(NamedTuple):
     url: str
     created_at: datetime
     like_count: int
+    circle_id: int | None = None  # with a default for what an older version has left in the cache
 
 
 class AuthorRow(NamedTuple):
@@ -34,7 +35,7 @@ class AuthorRow(NamedTuple):
 def of_photos(photos: Iterable[Photo]) -> Iterator[PhotoRow]:
     """Rows of photos that have been read already."""
     for p in photos:
-        yield PhotoRow(p.pk, p.user_id, p.description, p.url, p.created_at, p.like_count)
+        yield PhotoRow(p.pk, p.user_id, p.description, p.url, p.created_at, p.like_count, p.circle_id)
 
 
 def of_author(user: Any) -> AuthorRow:

@@ -63,3 +63,10 @@ def seen_up_to(user: Any, authors: Iterable[Any]) -> dict[Any, int]:
         found.setdefault(author, []).append(upto)
     seen = {a: NOTHING if NOTHING in (f := found.get(a, [NOTHING])) else max(f) for a in authors}
     return {author: EVERYTHING if author == user else upto for author, upto in seen.items()}
+
+
+def not_blocking(photos: QuerySet[Photo], user: Any) -> QuerySet[Photo]:
+    """Without those whose authors block `user`; staff see all."""
+    if getattr(user, "is_staff", False):
+        return photos
+    return photos.exclude(Exists(Block.objects.filter(blocker=OuterRef("user"), blocked=user)))

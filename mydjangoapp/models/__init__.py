@@ -1,6 +1,7 @@
 """The truth, in SQL. What Redis holds is made from these and can be thrown away."""
 
 from .block import Block
+from .circle import Circle, CircleMembership
 from .fanout import FanOut
 from .follow import Follow
 from .graph_change import GraphChange
@@ -13,6 +14,8 @@ from .upload_key import UploadKey
 
 __all__ = [
     "Block",
+    "Circle",
+    "CircleMembership",
     "FanOut",
     "Follow",
     "GraphChange",

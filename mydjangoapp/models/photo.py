@@ -37,6 +37,14 @@ class Photo(models.Model):
     description = models.CharField(max_length=DESCRIPTION_LENGTH)
     photo_url = models.URLField(max_length=URL_LENGTH, blank=True)
     image = models.ImageField(upload_to=image_path, blank=True, max_length=100)
+    circle = models.ForeignKey(
+        "mydjangoapp.Circle",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="photos",
+        db_index=False,
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     like_count = models.PositiveIntegerField(default=0, editable=False)
     pulled = models.BooleanField(
@@ -47,6 +55,7 @@ class Photo(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["user", "-id"], name="photo_user_newest"),
+            models.Index(fields=["circle", "-id"], name="photo_circle_newest"),
             models.Index(fields=["user", "-id"], name="photo_pulled", condition=models.Q(pulled=True)),
         ]
         permissions = [("upload_for_others", "Can upload photos in other users' names")]

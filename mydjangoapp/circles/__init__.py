@@ -1,0 +1,1 @@
+"""Circles: who is a member, which photos were posted there, and the ranking of the day."""

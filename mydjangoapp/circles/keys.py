@@ -1,0 +1,38 @@
+"""Every key of circles, in the feeds' Redis: pattern, type, content, lifetime.
+
+All are sorted sets of plain photo ids, made by the worker `photos_circles_worker`, except where it says
+otherwise; anyone may look into them with redis-cli. `{user}` and `{circle}` are plain primary keys.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from ..conf import conf
+
+
+def of_author(user: object) -> str:
+    """`photos:{user}`: an author's photos by id. Kept."""
+    return f"{conf.KEY_PREFIX}photos:{user}"
+
+
+def of_circle(circle: object) -> str:
+    """`circle:{circle}:photos`: a circle's photos by id. Kept."""
+    return f"{conf.KEY_PREFIX}circle:{circle}:photos"
+
+
+def of_author_in_circle(circle: object, user: object) -> str:
+    """`circle:{circle}:photos:{user}`: an author's photos in a circle by id. Kept."""
+    return f"{of_circle(circle)}:{user}"
+
+
+def hot(circle: object, day: date) -> str:
+    """`circle:{circle}:hot:{YYYY-MM-DD}`: the ranking of a UTC day: 1 for being there, and one more for each
+    like given on that day. Goes 30 days after the day."""
+    return f"{conf.KEY_PREFIX}circle:{circle}:hot:{day.isoformat()}"
+
+
+def counted(circle: object, day: date) -> str:
+    """`circle:{circle}:hot:{YYYY-MM-DD}:likes`, hash: `{photo}:{user}` -> `{like}:1` for a like that is
+    counted in that day's ranking, `{like}:0` for one that was taken back. Goes with the ranking."""
+    return f"{hot(circle, day)}:likes"

@@ -1,0 +1,47 @@
+"""Making circles, joining and leaving them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from ..exceptions import BadUpload, NotAMember
+from ..models import Circle, CircleMembership
+
+
+def create(user: Any, *, name: str, description: str = "") -> Circle:
+    """Makes a circle with this user as its first member."""
+    with transaction.atomic():
+        circle = Circle.objects.create(name=name, description=description)
+        join(user, circle)
+    return circle
+
+
+def join(user: Any, circle: Any) -> bool:
+    """Makes the user a member; False if he was. Raises `IntegrityError` for a circle that is not there."""
+    _, made = CircleMembership.objects.get_or_create(
+        circle_id=getattr(circle, "pk", circle), user_id=getattr(user, "pk", user)
+    )
+    return made
+
+
+def leave(user: Any, circle: Any) -> bool:
+    """Ends it; False if he was none. What he posted stays."""
+    gone, _ = CircleMembership.objects.filter(circle=circle, user=user).delete()
+    return bool(gone)
+
+
+def is_member(user: Any, circle: Any) -> bool:
+    """Whether he may post there."""
+    return CircleMembership.objects.filter(circle=circle, user=user).exists()
+
+
+def check_may_post(user: Any, circle: Any) -> int:
+    """The circle's id. Raises `BadUpload` if there is no such circle, `NotAMember` if he is none."""
+    id_ = getattr(circle, "pk", circle)
+    if not Circle.objects.filter(pk=id_).exists():
+        raise BadUpload("circle_id", f"There is no circle {id_}.")
+    if not is_member(user, id_):
+        raise NotAMember("circle_id", "Only members of a circle post into it: join it first.")
+    return int(id_)

@@ -1,0 +1,57 @@
+"""The photos of a circle that were liked most on a day, for who looks."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date
+from typing import Any, NamedTuple
+
+from ..exceptions import FeedError
+from ..homefeed import reader
+from ..homefeed.reader import Entry
+from ..homefeed.truth import not_blocking
+from ..models import Circle, Photo
+from . import projection
+
+logger = logging.getLogger(__name__)
+
+SPARE = 100  # ranked photos that may be missing because they were deleted or their author blocks the reader
+
+
+class Ranked(NamedTuple):
+    """A photo in a ranking."""
+
+    entry: Entry
+    score: int
+
+
+def best_of(circle: Circle, day: date, user: Any, limit: int) -> list[Ranked]:
+    """The best first, of equal ones the newest. While Redis is away they come from SQL."""
+    scores = dict(_ranking(circle, day, limit + SPARE))
+    photos = not_blocking(Photo.objects.filter(circle=circle, id__in=scores), user)
+    there = {photo.pk: photo for photo in photos}
+    best = [there[id_] for id_ in scores if id_ in there][:limit]
+    return [Ranked(entry, scores[entry.photo.id]) for entry in reader.entries_of(user.pk, best)]
+
+
+def _ranking(circle: Circle, day: date, limit: int) -> list[tuple[int, int]]:
+    try:
+        return projection.ranking(circle.pk, day, limit)
+    except FeedError as error:
+        logger.warning("the ranking of circle %s comes from SQL: %s", circle.pk, error)
+        return projection.ranking_from_sql(circle.pk, day, limit)
+
+
+def day_in(text: str | None) -> date:
+    """The day that a query names, today if it names none. Raises `ValueError` with the reason."""
+    if text is None:
+        return projection.today()
+    try:
+        if len(text) != len("2026-01-31"):
+            raise ValueError
+        day = date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("Give a day as YYYY-MM-DD.") from error
+    if not projection.is_kept(day):
+        raise ValueError(f"Rankings are kept for {projection.KEPT_DAYS} days.")
+    return day

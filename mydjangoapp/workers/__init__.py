@@ -1,0 +1,1 @@
+"""The app's own workers: `manage.py run_worker photos circles`."""

@@ -1,0 +1,40 @@
+"""`manage.py run_worker photos circles`"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..circles import projection
+from ..events import Message, Worker, action
+from ..models import Photo
+
+
+class PhotosCirclesWorker(Worker):
+    """Keeps the photos and the daily rankings of circles in Redis."""
+
+    from_beginning = True
+
+    @action("photo.published")
+    def published_handler(self, message: Message) -> None:
+        body = message.body
+        if self._is_there(message):
+            created_at = datetime.fromisoformat(body["created_at"])
+            projection.add(body["id"], body["user_id"], body["circle_id"], created_at)
+
+    @action("photo.deleted")
+    def deleted_handler(self, message: Message) -> None:
+        body = message.body
+        projection.remove(body["id"], body["user_id"], body["circle_id"])
+
+    @action("photo.liked", "photo.unliked")
+    def liked_handler(self, message: Message) -> None:
+        body = message.body
+        if body["circle_id"] is not None and self._is_there(message):
+            counts = message.action == "photo.liked"
+            like = projection.Liked(body["id"], body["liked_by"], body["like_id"], counts)
+            day = projection.day_of(datetime.fromisoformat(body["liked_at"]))
+            projection.count_likes(body["circle_id"], day, [like])
+
+    def _is_there(self, message: Message) -> bool:
+        """One that was deleted since does not come back by a message that is late."""
+        return Photo.objects.filter(id=message.body["id"]).exists()
