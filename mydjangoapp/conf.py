@@ -23,7 +23,7 @@ from .exceptions import BadSetting
 T = TypeVar("T")
 
 DICT_NAME = "MYDJANGOAPP"
-EVENTS_SCHEMES = ("redis", "rediss", "unix")
+EVENTS_SCHEMES = ("redis", "rediss", "unix", "nsq", "nsq+lookupd")
 OWN_NAMES = ("REDIS_URL", "EVENTS_URL")  # environment variables that count without the prefix, too
 _RATE = re.compile(r"^\d+/(s|sec|second|m|min|minute|h|hour|d|day)$")
 

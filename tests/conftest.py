@@ -14,6 +14,7 @@ from mydjangoapp.homefeed import connection
 from proj.installed_servers import RabbitServer
 from proj.servers import RedisServer, Server, celery_worker, worker_is_ready
 from tests import servers
+from tests.events import nsq_in_use
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -142,3 +143,8 @@ def pair(make_users: Callable[[int], list[Any]]) -> tuple[Any, Any]:
 
     graph.follow(me, author)
     return me, author
+
+
+def pytest_report_header() -> list[str]:
+    """Says what a run is on."""
+    return [f"servers: {' '.join(sorted(servers.ON)) or 'Redis and SQLite'}", nsq_in_use.said()]

@@ -24,6 +24,7 @@ def test_an_entry_carries_its_author_likes_and_time(pair: tuple[Any, Any]) -> No
     assert entry == {
         "id": photo,
         "user_id": author.pk,
+        "circle_id": None,
         "description": "no. 0",
         "photo_url": "https://example.com/p.jpg",
         "author": {"id": author.pk, "username": author.username, "name": ""},

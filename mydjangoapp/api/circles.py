@@ -73,7 +73,7 @@ class CirclesView(View):
 
     throttle_classes = (ChangeThrottle,)
 
-    @extend_schema(responses=CirclesPageSerializer, parameters=PAGED)
+    @extend_schema(operation_id="circles_list", responses=CirclesPageSerializer, parameters=PAGED)
     def get(self, request: Request) -> Response:
         pages = NewestFirst()
         page = pages.paginate_queryset(_circles(request), request) or []

@@ -103,6 +103,14 @@ class UploadedPhotoSerializer(PhotoSerializer):
     class Meta(PhotoSerializer.Meta):
         fields = (*PhotoSerializer.Meta.fields, "fanout")  # type: ignore[assignment]  # one more
 
+    circle_id = serializers.IntegerField(required=False, help_text="if it was posted into one")
+
+    def to_representation(self, photo: Photo) -> dict[str, Any]:
+        data = super().to_representation(photo)
+        if photo.circle_id is None:
+            del data["circle_id"]
+        return data
+
     def get_fanout(self, photo: Photo) -> str:
         return reverse("mydjangoapp:fanout", [photo.pk], request=self.context["request"])
 

@@ -21,7 +21,7 @@ from more_itertools import batched
 from ..exceptions import BadEvent, EventsRefused, FeedError
 from ..models import Publication
 from .message import Outgoing
-from .transport import for_topic
+from .transport import Transport, for_topic
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,12 @@ def publish_many(
     topic: str, action: str, bodies: Iterable[Mapping[str, Any]], *, delay: float = 0
 ) -> list[str]:
     """Publishes many in this order; returns their ids. All or, if one is bad, none. See `publish`."""
-    if not 0 <= delay <= 365 * 86_400:
-        raise BadEvent("delay", f"must be between 0 seconds and a year, not {delay!r}.")
     messages = [Outgoing.new(topic, action, body) for body in bodies]
-    if messages and for_topic(topic) is not None:
+    transport = for_topic(topic)
+    longest = transport.longest_delay if transport else Transport.longest_delay
+    if not 0 <= delay <= longest:
+        raise BadEvent("delay", f"must be between 0 and {longest:,.0f} seconds, not {delay!r}.")
+    if messages and transport is not None:
         if transaction.get_connection(router.db_for_write(Publication)).in_atomic_block:
             _note(messages, delay, then_send=True)
         else:

@@ -71,6 +71,9 @@ class Consumer(Protocol):
 class Transport(Protocol):
     """Topics and channels of one place. All raise `EventsUnavailable` and `EventsRefused`."""
 
+    longest_delay: float = 365 * 86_400.0
+    """Seconds that a message may wait before it is delivered, or delivered again."""
+
     def publish(self, topic: str, messages: Sequence[Outgoing], delay: float = 0) -> None:
         """Sends messages of one topic, in this order, to come in `delay` seconds."""
 
@@ -119,4 +122,8 @@ def at(url: str | None) -> Transport | None:
         from .redis_streams.transport import RedisStreams
 
         return RedisStreams(url)
+    if urlsplit(url).scheme in {"nsq", "nsq+lookupd"}:
+        from .nsq.transport import Nsq
+
+        return Nsq(url)
     raise BadSetting("EVENTS_URL", f"names nothing that can carry events: {url!r}")

@@ -1,17 +1,26 @@
-"""Transports to run the contract on: Redis Streams of the run's own Redis."""
+"""Transports to run the contract on: Redis Streams of the run's own Redis, and NSQ: the nsqd that
+`NSQD_TCP_ADDRESS` and `NSQD_HTTP_ADDRESS` name, or the small one of `tests/nsqd.py`."""
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
 from mydjangoapp.events.message import Delivery, Outgoing
+from mydjangoapp.events.nsq.transport import Nsq
 from mydjangoapp.events.redis_streams.connection import beside_the_feeds
 from mydjangoapp.events.redis_streams.transport import RedisStreams
 from mydjangoapp.events.transport import Consumer, Transport
+from proj.servers import Server, free_port, in_use
+from tests.events.nsq_in_use import real_nsqd
 
 _numbers = count(1)
 
@@ -19,17 +28,54 @@ _numbers = count(1)
 @pytest.fixture
 def topic() -> str:
     """A name nobody has used."""
-    return f"topic-{next(_numbers)}"
+    return f"topic-{os.getpid()}-{next(_numbers)}"
 
 
-@pytest.fixture(params=["redis"])
+@dataclass
+class NsqServer(Server):
+    """An nsqd of the tests' own, or nsqlookupd, on free ports."""
+
+    tcp: int = 0
+    http: int = 0
+
+    @classmethod
+    def at(cls, directory: Path, *, knows: Sequence[int] = ()) -> NsqServer:
+        tcp, http = 0 if knows else free_port(), free_port()
+        command = [sys.executable, "-m", "tests.nsqd", "--http", str(http)]
+        command += ["--knows", *map(str, knows)] if knows else ["--tcp", str(tcp)]
+        command += ["--data", str(directory / f"nsqd-{http}.json")]
+        return cls(command, directory / f"nsqd-{http}.log", tcp=tcp, http=http)
+
+    def start(self) -> Self:
+        super().start()
+        self.wait_for(lambda: in_use(self.http), seconds=20, what="nsqd answers")
+        return self
+
+    @property
+    def url(self) -> str:
+        return f"nsq://127.0.0.1:{self.tcp}?http={self.http}"
+
+
+@pytest.fixture(scope="session")
+def nsqd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an nsqd: a real one if the environment names one."""
+    if url := real_nsqd():
+        yield url
+        return
+    with NsqServer.at(tmp_path_factory.mktemp("nsqd")) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["redis", "nsq"])
 def transport(request: pytest.FixtureRequest) -> Transport:
     """Each there is, in turn."""
     request.getfixturevalue("redis")
+    if request.param == "nsq":
+        return Nsq(request.getfixturevalue("nsqd"))
     return RedisStreams(beside_the_feeds())
 
 
-TIMEOUT = 0.6  # seconds; a message that is not finished by then is another's
+TIMEOUT = 1.0  # the least that NSQ takes; seconds; a message that is not finished by then is another's
 
 
 class Channels:
@@ -67,8 +113,6 @@ def channels(transport: Transport, topic: str) -> Iterator[Channels]:
 
 def take(consumer: Consumer, number: int, seconds: float = 10) -> list[Delivery]:
     """So many messages. Fails if there are not."""
-    import time
-
     found: list[Delivery] = []
     end = time.monotonic() + seconds
     while len(found) < number and time.monotonic() < end:
@@ -79,8 +123,6 @@ def take(consumer: Consumer, number: int, seconds: float = 10) -> list[Delivery]
 
 def take_nothing(consumer: Consumer, seconds: float = 0.3) -> None:
     """Asks for so long, and gets nothing."""
-    import time
-
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         assert not consumer.take(100, min(left, 0.1))

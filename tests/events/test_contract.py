@@ -9,14 +9,30 @@ import time
 import pytest
 
 from mydjangoapp.events.transport import Standing, Transport
+from proj.servers import wait_until
 from tests.events.conftest import TIMEOUT, Channels, ids, take, take_all, take_nothing
 
 
-def standing(channels: Channels, channel: str = "one") -> Standing:
-    [found] = [
-        one for one in channels.transport.standings() if (one.topic, one.channel) == (channels.topic, channel)
-    ]
-    return found
+def stands(channels: Channels, channel: str = "one", **figures: int | None) -> Standing:
+    """How far the channel is, as soon as it has these figures: NSQ does not say when it has heard a FIN."""
+
+    def look() -> Standing:
+        [found] = [
+            one
+            for one in channels.transport.standings()
+            if (one.topic, one.channel) == (channels.topic, channel)
+        ]
+        return found
+
+    def has_them() -> bool:
+        found = look()
+        return all(getattr(found, name) == value for name, value in figures.items())
+
+    try:
+        wait_until(has_them, seconds=5, what=str(figures))
+    except TimeoutError as error:
+        raise AssertionError(f"{error}: {look()}") from error
+    return look()
 
 
 def test_each_channel_gets_every_message_in_order(channels: Channels) -> None:
@@ -110,7 +126,7 @@ def test_what_is_acknowledged_never_comes_again(channels: Channels) -> None:
     channels.numbered(30)
     consumer.finish(take(consumer, 30))
     take_nothing(other, TIMEOUT * 2.5)
-    assert (standing(channels).lag, standing(channels).oldest_age) == (0, None)
+    stands(channels, lag=0, oldest_age=None)
 
 
 def test_touch_begins_the_time_out_anew(channels: Channels) -> None:
@@ -166,7 +182,7 @@ def test_requeue_of_what_another_has_is_refused(channels: Channels) -> None:
     assert not consumer.bury(mine, "mine no more")
     take_nothing(consumer, TIMEOUT / 3)
     other.finish([his])
-    assert standing(channels).dead == 0
+    stands(channels, dead=0)
 
 
 def test_a_message_published_with_a_delay_comes_then(channels: Channels) -> None:
@@ -189,7 +205,7 @@ def test_dead_letters_are_listed_replayed_and_purged(channels: Channels) -> None
         (sent[0], "breaks", {"n": 1}, 1, f"no use: {sent[0]}"),
         (sent[1], "breaks", {"n": 2}, 1, f"no use: {sent[1]}"),
     ]
-    assert standing(channels).dead == 2
+    stands(channels, dead=2)
     take_nothing(consumer, TIMEOUT * 1.5)
 
     assert channels.transport.replay(channels.topic, "one") == 2
@@ -200,7 +216,7 @@ def test_dead_letters_are_listed_replayed_and_purged(channels: Channels) -> None
     consumer.finish(again[:1])
     consumer.bury(again[1], "once more")
     assert channels.transport.purge(channels.topic, "one") == 1
-    assert standing(channels).dead == 0
+    stands(channels, dead=0)
     take_nothing(consumer)
 
 
@@ -209,7 +225,8 @@ def test_dead_letters_of_one_channel_are_not_anothers(channels: Channels) -> Non
     channels.publish({})
     consumer.bury(take(consumer, 1)[0], "here only")
     other.finish(take(other, 1))
-    assert (standing(channels, "one").dead, standing(channels, "other").dead) == (1, 0)
+    stands(channels, "one", dead=1)
+    stands(channels, "other", dead=0, lag=0)
 
 
 def test_of_many_sweepers_one_returns_a_due_message(channels: Channels) -> None:
@@ -253,8 +270,7 @@ def test_a_standing_counts_what_waits_is_in_hand_deferred_and_dead(channels: Cha
     consumer.requeue(taken[1], 60, count_attempt=True)
     consumer.requeue(taken[2], 60, count_attempt=True)
     consumer.bury(taken[3], "bad")
-    found = standing(channels)
-    assert (found.depth, found.in_flight, found.deferred, found.dead, found.lag) == (4, 2, 2, 1, 8)
+    stands(channels, depth=4, in_flight=2, deferred=2, dead=1, lag=8)
 
 
 def test_a_consumer_that_vanished_leaves_its_messages_to_others(channels: Channels) -> None:
@@ -266,7 +282,7 @@ def test_a_consumer_that_vanished_leaves_its_messages_to_others(channels: Channe
     assert {one.attempts for one in found} == {2}
     consumer.finish(found)
     gone.close()
-    assert standing(channels).lag == 0
+    stands(channels, lag=0)
 
 
 def test_two_who_subscribe_at_once_make_one_channel(transport: Transport, topic: str) -> None:
