@@ -11,9 +11,9 @@ from typing import Any
 
 from celery import shared_task
 
+from mydjangoapp.conf import conf
 from mydjangoapp.homefeed import connection, keys
 
-BATCH = 10_000
 ENDED = "ways-ended"
 
 
@@ -41,9 +41,10 @@ def pipelined(photo: int, author: int, cursor: int = 0) -> None:
 
 def _link(task: Any, photo: int, author: int, cursor: int, push: Callable[[list[str]], object]) -> None:
     redis = connection.client()
-    found: Any = redis.lrange(keys.followers(author), cursor, cursor + BATCH - 1)
+    size = conf.BATCH_SIZE
+    found: Any = redis.lrange(keys.followers(author), cursor, cursor + size - 1)
     push([user.decode() for user in found])
-    if len(found) == BATCH:
-        task.delay(photo, author, cursor + BATCH)
+    if len(found) == size:
+        task.delay(photo, author, cursor + size)
     else:
         redis.set(f"{ENDED}:{photo}", 1)

@@ -28,12 +28,20 @@ TEND_SECONDS = 0.2
 LINGER_SECONDS = 0.002  # after a message for the next; nsqd sends them one by one
 
 
+Key = tuple[Connection, bytes]
+
+
 class Receipt(NamedTuple):
     """Which delivery of a message: `attempts` as nsqd counts, as the id stays the same."""
 
     connection: Connection
     id: bytes
     attempts: int
+
+    @property
+    def key(self) -> Key:
+        """Two nsqd may give the same id."""
+        return self.connection, self.id
 
 
 class NsqConsumer(transport.Consumer):
@@ -46,9 +54,9 @@ class NsqConsumer(transport.Consumer):
         self._connections: dict[tuple[str, int], Connection] = {}
         self._arrived: deque[Delivery] = deque()
         self._something = threading.Condition()
-        self._in_hand: dict[bytes, Receipt] = {}
-        self._first_taken: dict[bytes, float] = {}
-        self._alive: dict[bytes, float] = {}
+        self._in_hand: dict[Key, Receipt] = {}
+        self._first_taken: dict[Key, float] = {}
+        self._alive: dict[Key, float] = {}
         self._problem = "it has not been tried"
         self._closing = threading.Event()
         self._found: set[tuple[str, int]] = set(of.at.tcp)
@@ -105,9 +113,9 @@ class NsqConsumer(transport.Consumer):
         now = time.monotonic()
         with self._something:
             waiting = [one for one in self._arrived if now - one.taken_at > self._timeout / 2]
-            timed_out = [id_ for id_, at in self._alive.items() if now - at > self._timeout + TEND_SECONDS]
-            for id_ in timed_out:
-                self._forget(id_)
+            timed_out = [key for key, at in self._alive.items() if now - at > self._timeout + TEND_SECONDS]
+            for key in timed_out:
+                self._forget(key)
         for one in waiting:
             self.touch(one)
 
@@ -118,8 +126,8 @@ class NsqConsumer(transport.Consumer):
             connection.send(wire.on("FIN", frame.id))
             return
         with self._something:
-            self._in_hand[frame.id] = receipt
-            self._first_taken[frame.id] = self._alive[frame.id] = time.monotonic()
+            self._in_hand[receipt.key] = receipt
+            self._first_taken[receipt.key] = self._alive[receipt.key] = time.monotonic()
             self._arrived.append(delivery)
             self._something.notify()
 
@@ -167,19 +175,19 @@ class NsqConsumer(transport.Consumer):
         """Whether it is in hand still: nsqd says so of none, it only refuses later."""
         receipt: Receipt = delivery.receipt
         with self._something:
-            latest = self._in_hand.get(receipt.id)
+            latest = self._in_hand.get(receipt.key)
         is_in_time = time.monotonic() - delivery.taken_at < self._timeout
         return latest == receipt and is_in_time and receipt.connection.is_open
 
     def _let_go(self, delivery: Delivery) -> None:
         receipt: Receipt = delivery.receipt
         with self._something:
-            if self._in_hand.get(receipt.id) == receipt:
-                self._forget(receipt.id)
+            if self._in_hand.get(receipt.key) == receipt:
+                self._forget(receipt.key)
 
-    def _forget(self, id_: bytes) -> None:
+    def _forget(self, key: Key) -> None:
         for kept in (self._in_hand, self._first_taken, self._alive):
-            kept.pop(id_, None)
+            kept.pop(key, None)
 
     def remembered(self, ids: Sequence[str]) -> set[str]:
         return self._memory.remembered(ids)
@@ -226,12 +234,12 @@ class NsqConsumer(transport.Consumer):
         receipt: Receipt = delivery.receipt
         if not self._holds(delivery):
             return False
-        first = self._first_taken.get(receipt.id, 0.0)
+        first = self._first_taken.get(receipt.key, 0.0)
         if time.monotonic() + self._timeout > first + receipt.connection.longest:
             return False
         if not receipt.connection.send(wire.on("TOUCH", receipt.id)):
             return False
-        delivery.taken_at = self._alive[receipt.id] = time.monotonic()
+        delivery.taken_at = self._alive[receipt.key] = time.monotonic()
         return True
 
     def close(self) -> None:
