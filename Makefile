@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-faults test-rest test-all faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
+.PHONY: help demo test test-faults test-events test-rest test-all faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,18 +28,21 @@ demo: $(VENV)/site ## an author with 100,000 followers uploads; ARGS="--follower
 lint: $(VENV)/dev ## ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-# Each run of pytest has servers and a database of its own, so halves run side by side; without ARGS,
-# as what they choose may lie in one half only.
+# Each run of pytest has servers and a database of its own, so thirds run side by side; without ARGS,
+# as what they choose may lie in one of them only.
 test: lint ## lint, then every test that needs nothing installed; ARGS="-k name"
 ifeq ($(ARGS),)
-	@echo "Two halves side by side, each is shown when it has ended"
-	@$(MAKE) -s -j2 -Otarget test-faults test-rest
+	@echo "Three thirds side by side, each is shown when it has ended"
+	@$(MAKE) -s -j3 -Otarget test-faults test-events test-rest
 else
 	@$(PYTEST) $(ARGS)
 endif
 
-test-faults test-rest: $(VENV)/dev
-	@$(PYTEST) -m "$(if $(filter %-faults,$@),,not) fault and not slow"
+test-faults test-events: $(VENV)/dev
+	@$(PYTEST) tests/$(@:test-%=%)
+
+test-rest: $(VENV)/dev
+	@$(PYTEST) --ignore tests/faults --ignore tests/events
 
 INSTALLED := postgresql memcached rabbitmq-server redis-server
 FINDINGS := var/reliability
@@ -53,7 +56,7 @@ test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs De
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
 	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" tests/test_feed_*.py tests/test_build_rules.py tests/test_outbox.py \
 	  tests/test_people_api.py tests/test_photo_api.py tests/test_verify.py tests/test_upload_api.py \
-	  tests/test_fanouts.py tests/test_rescue.py tests/test_followers.py $(ARGS)
+	  tests/test_fanouts.py tests/test_rescue.py tests/test_followers.py tests/test_circles.py tests/events $(ARGS)
 	@$(MAKE) -s faults
 
 faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, and with RabbitMQ and PostgreSQL beside it
