@@ -81,6 +81,7 @@ bench: $(VENV)/dev ## the engine beside the naive way, on one Redis (installs De
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
 	@$(BIN)/python -m benchmarks.reading
+	@$(BIN)/python -m benchmarks.events
 
 wheel: $(VENV)/dev ## the app alone, as dist/*.whl
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .

@@ -211,6 +211,12 @@ def celery_beat(log: Path, environ: Mapping[str, str]) -> Server:
     return Server([sys.executable, "-m", "celery", "-A", "proj", "beat", "--pidfile="], log, environ)
 
 
+def events_worker(log: Path, environ: Mapping[str, str], topic: str, channel: str) -> Server:
+    """`manage.py run_worker`"""
+    command = [sys.executable, "manage.py", "run_worker", topic, channel]
+    return Server(command, log, environ, stop_seconds=15)
+
+
 def web_server(log: Path, environ: Mapping[str, str], port: int) -> Server:
     """`gunicorn proj.wsgi` with a few threads."""
     command = [sys.executable, "-m", "gunicorn", "proj.wsgi", "--bind", f"{LOOPBACK}:{port}"]

@@ -156,7 +156,7 @@ def test_consumers_that_vanished_are_forgotten_when_they_have_nothing_in_hand(
     sent = channels.numbered(3)
     idle.finish(take(idle, 1))
     take(busy, 1)
-    assert len(database.xinfo_consumers(stream, "one")) == 2
+    assert len(database.xinfo_consumers(stream, "one")) == 3
     monkeypatch.setattr(consumers, "VANISHED_SECONDS", 0.001)
     found = take(consumer, 2)
     consumer.finish(found)

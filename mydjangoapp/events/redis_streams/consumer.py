@@ -41,6 +41,8 @@ class RedisConsumer(transport.Consumer):
         self._cursors: list[bytes] = [BEGINNING, BEGINNING]
         self._sweep_at = 0.0
         self._tidy_at = 0.0
+        with self._store.edge():  # Redis 7.0 would show it with its first message only
+            self._store.client().xgroup_createconsumer(self._main, channel, self._name)
 
     @property
     def _store(self) -> Store:

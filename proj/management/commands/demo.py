@@ -32,6 +32,7 @@ from proj.servers import (
     ServerFailed,
     celery_beat,
     celery_worker,
+    events_worker,
     free_port,
     in_use,
     web_server,
@@ -99,6 +100,7 @@ class Command(BaseCommand):
                 stale.unlink()
             worker = stack.enter_context(celery_worker(log / "worker.log", environ))
             stack.enter_context(celery_beat(log / "beat.log", environ))
+            stack.enter_context(events_worker(log / "circles.log", environ, "photos", "circles"))
             web = stack.enter_context(web_server(log / "web.log", environ, port))
             worker.wait_for(lambda: worker_is_ready(worker), seconds=60, what="the worker takes tasks")
             web.wait_for(lambda: in_use(port), seconds=60, what=f"the web server listens on {port}")
