@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .api import circles, feed, health, people, photos, views
+from .api import circles, feed, health, metrics, people, photos, views
 from .web import trending
 
 app_name = "mydjangoapp"
@@ -29,5 +29,6 @@ urlpatterns = [
     path("circles/<int:circle_id>/hot/", circles.HotView.as_view(), name="hot"),
     path("circles/<int:circle_id>/trending/", trending.TrendingView.as_view(), name="trending"),
     path("livez/", health.livez, name="livez"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("readyz/", health.ReadyView.as_view(), name="readyz"),
 ]
