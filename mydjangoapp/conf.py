@@ -221,7 +221,7 @@ class Conf:
     SETTLE_SECONDS = _seconds(
         3.0,
         why="what Redis has held for so long its crash does not take back (appendfsync everysec may lose two "
-        "seconds): only then is a fan-out `done`, and a change of the graph forgotten",
+        "seconds): only then is a fan-out `done`, and a change of the graph or an event forgotten",
     )
     MAX_ATTEMPTS = _number(
         10,

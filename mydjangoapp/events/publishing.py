@@ -1,24 +1,25 @@
 """Publishing: with the transaction, and surely.
 
 Inside a transaction the messages are rows of it (a transactional outbox, as the fan-outs are): they go
-out when it commits and not before, and if the process dies then, or what carries them is away, the
-rescue sends them. Each has its id from the beginning, so a message that was sent twice is handled once.
+out when it commits and not before. Redis writes a receipt in the step that appends them; a row without
+one is sent by the rescue: its process died then, Redis was away, or lost its last second in a crash,
+and the receipt with it. Each message has its id from the beginning, so one that was sent twice is
+handled once.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.db import router, transaction
-from django.db.models import Q
 from django.utils import timezone
-from more_itertools import batched
+from more_itertools import batched, map_reduce
 
-from ..exceptions import BadEvent, EventsRefused, FeedError
+from ..conf import conf
+from ..exceptions import BadEvent, EventsUnavailable, FeedError
 from ..models import Publication
 from .message import Outgoing
 from .transport import Transport, for_topic
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 ROW = 500  # messages a row of the outbox: a row of small ones has some 100 kB
 CLAIM_SECONDS = 5.0  # who has not sent a row by then has died, or will find it sent
-ROWS_AT_ONCE = 100
+ROWS_AT_ONCE = 1_000
 
 
 def publish(topic: str, action: str, body: Mapping[str, Any], *, delay: float = 0) -> str:
@@ -52,25 +53,19 @@ def publish_many(
         if transaction.get_connection(router.db_for_write(Publication)).in_atomic_block:
             _note(messages, delay, then_send=True)
         else:
-            _send_or_note(messages, delay)
+            _send_or_note(transport, messages, delay)
     return [message.id for message in messages]
 
 
-def _send_or_note(messages: Sequence[Outgoing], delay: float) -> None:
+def _send_or_note(transport: Transport, messages: Sequence[Outgoing], delay: float) -> None:
     left = list(messages)
     try:
         while left:
-            _send(left[:ROW], delay)
+            transport.publish(left[0].topic, left[:ROW], delay)
             del left[:ROW]
     except FeedError as error:
         logger.warning("%d messages to %s wait in the outbox: %s", len(left), left[0].topic, error)
         _note(left, delay, then_send=False)
-
-
-def _send(messages: Sequence[Outgoing], delay: float) -> None:
-    transport = for_topic(messages[0].topic)
-    if transport is not None:  # else it was switched off meanwhile
-        transport.publish(messages[0].topic, messages, delay)
 
 
 def _note(messages: Sequence[Outgoing], delay: float, *, then_send: bool) -> None:
@@ -80,6 +75,7 @@ def _note(messages: Sequence[Outgoing], delay: float, *, then_send: bool) -> Non
         row = Publication.objects.create(
             topic=some[0].topic,
             action=some[0].action,
+            receipt=some[0].id,
             messages=[[one.id, one.body] for one in some],
             published_at=some[0].published_at,
             due_at=due_at,
@@ -91,43 +87,77 @@ def _note(messages: Sequence[Outgoing], delay: float, *, then_send: bool) -> Non
 
 def _send_on_commit(row: Publication) -> None:
     def send() -> None:
-        with contextlib.suppress(FeedError):
+        try:
             _send_row(row)
+        except FeedError as error:
+            logger.warning("%s wait in the outbox: %s", row, error)
 
     transaction.on_commit(send, using=row._state.db, robust=True)
 
 
 def _send_row(row: Publication) -> None:
-    """Sends a row that is claimed, and deletes it; or lets go of it if that cannot be done now."""
-    delay = max(0.0, (row.due_at - timezone.now()).total_seconds()) if row.due_at else 0
-    messages = [Outgoing(id_, row.topic, row.action, body, row.published_at) for id_, body in row.messages]
-    try:
-        _send(messages, delay)
-    except FeedError as error:
-        logger.warning("%s wait in the outbox: %s", row, error)
-        Publication.objects.filter(pk=row.pk).update(claimed_at=None)
-        raise
-    Publication.objects.filter(pk=row.pk).delete()
+    transport = for_topic(row.topic)
+    if transport is not None:  # else it was switched off meanwhile
+        delay = max(0.0, (row.due_at - timezone.now()).total_seconds()) if row.due_at else 0
+        messages = [
+            Outgoing(id_, row.topic, row.action, body, row.published_at) for id_, body in row.messages
+        ]
+        transport.publish(row.topic, messages, min(delay, transport.longest_delay), receipt=row.receipt)
+    if transport is None or not transport.gives_receipts:
+        Publication.objects.filter(pk=row.pk).delete()
 
 
 def send_waiting() -> int:
     """Sends what waits in the outbox; returns how many rows. Any number of processes may do it at once.
 
-    One that is refused is left for later and does not stop the others. Raises `EventsUnavailable`.
+    A row is forgotten when what carries it has held it for `SETTLE_SECONDS`, or at once where no crash of
+    it could be noticed. One that is refused is left for later and does not stop the others. Raises
+    `EventsUnavailable` if one of several transports is away, when the others have been served.
     """
     sent = last = 0
-    while True:
-        left_alone = Q(claimed_at=None) | Q(claimed_at__lt=timezone.now() - timedelta(seconds=CLAIM_SECONDS))
-        some = list(Publication.objects.filter(left_alone, id__gt=last).order_by("id")[:ROWS_AT_ONCE])
-        for row in some:
-            last = row.pk
-            mine = Publication.objects.filter(pk=row.pk, claimed_at=row.claimed_at)
-            if not mine.update(claimed_at=timezone.now()):
-                continue
+    away: EventsUnavailable | None = None
+    settled_before = timezone.now() - timedelta(seconds=conf.SETTLE_SECONDS)
+    waiting = Publication.objects.filter(created_at__lt=settled_before).order_by("id")
+    while some := list(waiting.filter(id__gt=last).values_list("pk", "topic", "receipt")[:ROWS_AT_ONCE]):
+        last = some[-1][0]
+        for topic, rows in map_reduce(some, keyfunc=lambda row: row[1]).items():
             try:
-                _send_row(row)
-                sent += 1
-            except EventsRefused:
-                continue
-        if len(some) < ROWS_AT_ONCE:
-            return sent
+                sent += _settle(topic, {receipt: pk for pk, _, receipt in rows})
+            except EventsUnavailable as error:
+                away = error
+    if away:
+        raise away
+    return sent
+
+
+def _settle(topic: str, rows: dict[str, int]) -> int:
+    transport = for_topic(topic)
+    receipts = list(rows)
+    if transport is None or not transport.gives_receipts:
+        ages: Sequence[float | None] = [None] * len(receipts)
+    else:
+        ages = transport.receipts_held_for(receipts)
+        pairs = zip(receipts, ages, strict=True)
+        if held := [one for one, age in pairs if age is not None and age >= conf.SETTLE_SECONDS]:
+            Publication.objects.filter(pk__in=[rows[one] for one in held]).delete()
+            transport.forget_receipts(held)
+    late = [rows[one] for one, age in zip(receipts, ages, strict=True) if age is None]
+    return sum(map(_send_late, Publication.objects.filter(pk__in=late).order_by("id")))
+
+
+def _send_late(row: Publication) -> bool:
+    """Whether it was sent: by one of any number who try at once."""
+    now = timezone.now()
+    if row.claimed_at is not None and row.claimed_at > now - timedelta(seconds=CLAIM_SECONDS):
+        return False
+    if not Publication.objects.filter(pk=row.pk, claimed_at=row.claimed_at).update(claimed_at=now):
+        return False
+    try:
+        _send_row(row)
+    except FeedError as error:
+        Publication.objects.filter(pk=row.pk).update(claimed_at=None)
+        if isinstance(error, EventsUnavailable):
+            raise
+        logger.error("%s wait in the outbox: %s", row, error)
+        return False
+    return True

@@ -73,9 +73,20 @@ class Transport(Protocol):
 
     longest_delay: float = 365 * 86_400.0
     """Seconds that a message may wait before it is delivered, or delivered again."""
+    gives_receipts: bool = False
+    """Whether it can be asked what it still has after a crash."""
 
-    def publish(self, topic: str, messages: Sequence[Outgoing], delay: float = 0) -> None:
-        """Sends messages of one topic, in this order, to come in `delay` seconds."""
+    def publish(
+        self, topic: str, messages: Sequence[Outgoing], delay: float = 0, *, receipt: str = ""
+    ) -> None:
+        """Sends messages of one topic, in this order, to come in `delay` seconds. `receipt`: of the row of
+        the outbox they come from."""
+
+    def receipts_held_for(self, receipts: Sequence[str]) -> list[float | None]:
+        """For how many seconds each has been there; None if it is not."""
+
+    def forget_receipts(self, receipts: Sequence[str]) -> None:
+        """They are needed no more."""
 
     def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool:
         """Makes the channel, from now on or with all that is kept; False if it was there: then it stays."""

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis as redis_py
 from django.db import transaction
 from django.utils import timezone
 
@@ -20,10 +22,11 @@ from mydjangoapp.events.publishing import send_waiting
 from mydjangoapp.events.transport import Consumer, for_topic
 from mydjangoapp.exceptions import BadEvent
 from mydjangoapp.models import FanOut, Publication
-from proj.servers import ROOT, Server, free_port
+from proj.servers import ROOT, RedisServer, Server, free_port, wait_until
 from tests import servers
 from tests.checker import fill, wait_for_end
-from tests.events.conftest import ids, take, take_nothing
+from tests.events.conftest import ids, take, take_all, take_nothing
+from tests.faults.test_feeds_redis import append_only_file
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,12 +45,18 @@ def _consumer(topic: str) -> Iterator[Consumer]:
     made.close()
 
 
+def settled() -> None:
+    """What has been sent is forgotten when Redis has held it for a moment."""
+    wait_until(lambda: not (send_waiting() or Publication.objects.exists()), seconds=10, what="all settled")
+
+
 def test_it_goes_out_on_commit_and_not_before(consumer: Consumer, topic: str) -> None:
     with transaction.atomic():
         sent = publish(topic, "a", {"n": 1})
         take_nothing(consumer)
     assert ids(take(consumer, 1)) == [sent]
-    assert not Publication.objects.exists()
+    settled()
+    take_nothing(consumer)
 
 
 def test_what_is_rolled_back_was_never_published(consumer: Consumer, topic: str) -> None:
@@ -97,9 +106,47 @@ def test_it_is_not_lost_if_the_process_dies_right_after_the_commit(
     take_nothing(consumer)
     assert send_waiting() == 0, "somebody may be sending it at this moment"
     Publication.objects.update(claimed_at=timezone.now() - timedelta(seconds=6))
-    assert send_waiting() == 1
+    wait_until(lambda: send_waiting() == 1, seconds=10, what="it is sent")
     assert ids(take(consumer, 1)) == [run.stdout.strip()]
     assert send_waiting() == 0
+
+
+def test_it_is_not_lost_if_redis_loses_its_last_writes_in_a_crash(
+    tmp_path: Path, topic: str, settings: Any, transactional_db: None
+) -> None:
+    with RedisServer.at(tmp_path / "redis", append_only=True) as server:
+        settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "EVENTS_URL": server.url(3), "SETTLE_SECONDS": 1.0}
+        transport = for_topic(topic)
+        assert transport is not None
+        transport.subscribe(topic, "one")
+        before = publish(topic, "a", {"n": 0})
+        size = all_on_disk(server)
+        with transaction.atomic():
+            lost = publish(topic, "a", {"n": 1})
+        server.kill()
+        with append_only_file(server).open("r+b") as file:
+            file.truncate(size)
+        server.start()
+        consumer = transport.consumer(topic, "one", timeout=30, max_in_flight=10)
+        assert ids(take_all(consumer, 0.3)) == [before], "the crash took it back"
+        Publication.objects.update(claimed_at=None)
+        wait_until(lambda: send_waiting() == 1, seconds=10, what="it is sent again")
+        assert ids(take(consumer, 1)) == [lost]
+        settled()
+        take_nothing(consumer)
+
+
+def all_on_disk(server: RedisServer) -> int:
+    """Writes a new append-only file; returns its length."""
+    client = redis_py.Redis(port=server.port, protocol=2)
+
+    def is_quiet() -> bool:
+        return not client.info("persistence")["aof_rewrite_in_progress"]
+
+    wait_until(is_quiet, seconds=30, what="no rewrite runs")
+    client.bgrewriteaof()
+    wait_until(is_quiet, seconds=30, what="it is written")
+    return append_only_file(server).stat().st_size
 
 
 def test_what_could_not_be_sent_waits_and_is_sent_later(
@@ -112,10 +159,12 @@ def test_what_could_not_be_sent_waits_and_is_sent_later(
         inside = publish_many(topic, "a", [{"n": 2}, {"n": 3}])
     assert Publication.objects.count() == 2
     settings.MYDJANGOAPP = here
-    assert send_waiting() == 2
+    Publication.objects.update(claimed_at=None)
+    wait_until(lambda: send_waiting() == 2, seconds=10, what="both are sent")
     taken = take(consumer, 3)
     assert ids(taken) == [outside, *inside]
-    assert not Publication.objects.exists()
+    settled()
+    take_nothing(consumer)
 
 
 def test_a_row_that_is_refused_does_not_stop_the_others(consumer: Consumer, topic: str, redis: Any) -> None:
@@ -126,12 +175,18 @@ def test_a_row_that_is_refused_does_not_stop_the_others(consumer: Consumer, topi
     refused = publish("wrong", "a", {})
     waits = publish(topic, "a", {})
     Publication.objects.create(
-        topic=topic, action="a", messages=[["later", "{}"]], published_at="2026-01-01T00:00:00Z"
+        topic=topic,
+        action="a",
+        receipt="later",
+        messages=[["later", "{}"]],
+        published_at="2026-01-01T00:00:00Z",
     )
-    assert send_waiting() == 1
+    wait_until(lambda: send_waiting() == 1, seconds=10, what="the other is sent")
     assert ids(take(consumer, 2)) == [waits, "later"]
-    [row] = Publication.objects.all()
-    assert row.messages[0][0] == refused
+    wait_until(
+        lambda: not send_waiting() and Publication.objects.count() == 1, seconds=10, what="one is left"
+    )
+    assert Publication.objects.get().receipt == refused
 
 
 def test_a_delay_goes_on_counting_while_it_waits(consumer: Consumer, topic: str, settings: Any) -> None:
@@ -140,7 +195,7 @@ def test_a_delay_goes_on_counting_while_it_waits(consumer: Consumer, topic: str,
     sent = publish(topic, "a", {}, delay=3_600)
     settings.MYDJANGOAPP = here
     Publication.objects.update(due_at=timezone.now() - timedelta(seconds=1))
-    send_waiting()
+    wait_until(lambda: send_waiting() == 1, seconds=10, what="it is sent")
     assert ids(take(consumer, 1)) == [sent]
 
 

@@ -106,7 +106,11 @@ def test_rolling_restarts(trial: Trial, workers: Workers) -> None:
 def test_term_in_mid_chain(trial: Trial, workers: Workers) -> None:
     first = trial.get_under_way()
     first.process.terminate()  # type: ignore[union-attr]  # it was started
-    wait_until(lambda: not first.running, seconds=20, what="the worker has ended")
+    # Celery's own way to end; what is promised is what becomes of the photo.
+    try:
+        wait_until(lambda: not first.running, seconds=60, what="the worker has ended")
+    except TimeoutError as error:
+        raise AssertionError(f"{error}\n{first.last_words()}") from error
     assert outcome(trial.photo, trial.present[-1:]) != ALL_ONCE, "it ended too late to mean anything"
     workers(**SLOW)
     trial.healed()

@@ -41,7 +41,9 @@ class Nsq(transport.Transport):
     def at(self) -> Addresses:
         return _addresses(self._url)
 
-    def publish(self, topic: str, messages: Sequence[Outgoing], delay: float = 0) -> None:
+    def publish(
+        self, topic: str, messages: Sequence[Outgoing], delay: float = 0, *, receipt: str = ""
+    ) -> None:
         """One request per 500 messages or four megabytes; one per message where there is a delay."""
         bodies = [wire.envelope(one) for one in messages]
         self.put(topic, bodies, delay)
@@ -54,6 +56,13 @@ class Nsq(transport.Transport):
             return
         for some in constrained_batches(bodies, BYTES_AT_ONCE, AT_ONCE, get_len=lambda body: len(body) + 4):
             self._to_one("/mpub", wire.many(some), topic=topic, binary="true")
+
+    def receipts_held_for(self, receipts: Sequence[str]) -> list[float | None]:
+        """nsqd gives none."""
+        return [None] * len(receipts)
+
+    def forget_receipts(self, receipts: Sequence[str]) -> None:
+        """There are none."""
 
     def _to_one(self, path: str, body: bytes, **query: Any) -> None:
         """To each in turn, and to the next if one is away."""

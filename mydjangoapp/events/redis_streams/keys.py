@@ -14,6 +14,12 @@ def topics() -> str:
     return f"{conf.KEY_PREFIX}events:topics"
 
 
+def receipts() -> str:
+    """`events:receipts`, sorted set: rows of the outbox whose messages have been published, by when
+    (seconds). Each goes with its row."""
+    return f"{conf.KEY_PREFIX}events:receipts"
+
+
 def stream(topic: str) -> str:
     """`events:{topic}`, stream: `id`, `action`, `body` (JSON), `published_at` of each message, with a group
     per channel. Cut at `EVENTS_KEEP`, but never where a channel has not finished."""

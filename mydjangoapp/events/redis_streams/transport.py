@@ -25,6 +25,8 @@ AT_ONCE = 500  # messages a script call: it holds Redis for about a millisecond
 class RedisStreams(transport.Transport):
     """Of one Redis. Each call one round trip, unless it says more."""
 
+    gives_receipts = True
+
     def __init__(self, url: str) -> None:
         self.url = self._url = url
 
@@ -32,20 +34,36 @@ class RedisStreams(transport.Transport):
     def _store(self) -> Store:
         return store(self._url)
 
-    def publish(self, topic: str, messages: Sequence[Outgoing], delay: float = 0) -> None:
+    def publish(
+        self, topic: str, messages: Sequence[Outgoing], delay: float = 0, *, receipt: str = ""
+    ) -> None:
         """One round trip per 500 messages, and one more now and then to cut old ones off."""
         length = 0
         for some in batched(messages, AT_ONCE):
+            kept = [keys.topics(), keys.receipts()]
             args = [part for one in some for part in (one.id, one.action, one.body, one.published_at)]
             if delay > 0:
-                after = [topic, max(1, round(delay * 1000)), *args]
-                run_to_publish(self._url, "publish_later", [keys.topics(), keys.publish_later(topic)], after)
+                kept.append(keys.publish_later(topic))
+                after = max(1, round(delay * 1000))
+                run_to_publish(self._url, "publish_later", kept, [topic, receipt, after, *args])
             else:
-                length = run_to_publish(
-                    self._url, "publish", [keys.topics(), keys.stream(topic)], [topic, *args]
-                )
+                kept.append(keys.stream(topic))
+                length = run_to_publish(self._url, "publish", kept, [topic, receipt, *args])
         if length > conf.EVENTS_KEEP + conf.EVENTS_KEEP // 10:
             run_to_publish(self._url, "trim", [keys.stream(topic), keys.channels(topic)], [conf.EVENTS_KEEP])
+
+    def receipts_held_for(self, receipts: Sequence[str]) -> list[float | None]:
+        with self._store.edge():
+            pipeline = self._store.client().pipeline(transaction=False)
+            pipeline.time()
+            pipeline.zmscore(keys.receipts(), list(receipts))
+            (seconds, microseconds), given = pipeline.execute()
+        now = seconds + microseconds / 1e6
+        return [None if at is None else now - float(at) for at in given]
+
+    def forget_receipts(self, receipts: Sequence[str]) -> None:
+        with self._store.edge():
+            self._store.client().zrem(keys.receipts(), *receipts)
 
     def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool:
         kept = [keys.topics(), keys.stream(topic), keys.again(topic, channel), keys.channels(topic)]
