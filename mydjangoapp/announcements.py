@@ -36,9 +36,9 @@ def photo_liked(photo: Photo, like: Like) -> None:
     publish(PHOTOS, "photo.liked", _like(photo, like))
 
 
-def photo_unliked(photo: Photo, like: Like) -> None:
-    """`photo.unliked`, with the fields of the like that has ended."""
-    publish(PHOTOS, "photo.unliked", _like(photo, like))
+def photos_unliked(likes: Iterable[Like]) -> None:
+    """`photo.unliked` of each, with the fields of the like that has ended."""
+    publish_many(PHOTOS, "photo.unliked", [_like(like.photo, like) for like in likes])
 
 
 def fanouts_finished(rows: Iterable[FanOut], authors: dict[int, Any]) -> None:
@@ -61,9 +61,11 @@ def users_followed(followers: Iterable[Any], followee: Any) -> None:
     publish_many(GRAPH, "user.followed", [{"follower_id": one, "followee_id": followee} for one in followers])
 
 
-def user_unfollowed(follower: Any, followee: Any) -> None:
-    """`user.unfollowed`."""
-    publish(GRAPH, "user.unfollowed", {"follower_id": follower, "followee_id": followee})
+def users_unfollowed(pairs: Iterable[tuple[Any, Any]]) -> None:
+    """`user.unfollowed` of each follower and followee."""
+    publish_many(
+        GRAPH, "user.unfollowed", [{"follower_id": one, "followee_id": other} for one, other in pairs]
+    )
 
 
 def _photo(photo: Photo) -> dict[str, Any]:

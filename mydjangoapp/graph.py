@@ -64,7 +64,7 @@ def _end(follower: Any, followee: Any) -> bool:
         return False
     change = Change("unfollow", follower, row.pk)
     row.delete()
-    announcements.user_unfollowed(follower, followee)
+    announcements.users_unfollowed([(follower, followee)])
     # Also where photos are kept: one of them may be under way, and its chain leaves him out from now on.
     _on_commit(followee, [change], then=partial(_drop_feed, follower))
     return True
@@ -199,12 +199,23 @@ def user_is_deleted(sender: Any, instance: Any, **_: Any) -> None:
     for some in batched(liked, ROWS_PER_TRANSACTION):
         Photo.objects.filter(id__in=some, like_count__gt=0).update(like_count=F("like_count") - 1)
     transaction.on_commit(lambda: outbox.photos_changed(*liked), robust=True)
+    _announce_the_end(user)
     ended = list(Follow.objects.filter(follower_id=user).values_list("followee_id", "id"))
     for followee, row in ended:
-        announcements.user_unfollowed(user, followee)
         _on_commit(followee, [Change("unfollow", user, row)])
     transaction.on_commit(lambda: _in_redis(user, lambda: followers.forget(user)), robust=True)
     transaction.on_commit(lambda: outbox.author_changed(user), robust=True)
+
+
+def _announce_the_end(user: Any) -> None:
+    """What ends with a user: his likes, and following him and by him."""
+    his_likes = Like.objects.filter(user=user).select_related("photo").order_by("id")
+    for likes_ in batched(his_likes.iterator(ROWS_PER_TRANSACTION), ROWS_PER_TRANSACTION):
+        announcements.photos_unliked(likes_)
+    follows = Follow.objects.filter(Q(follower=user) | Q(followee=user)).order_by("id")
+    pairs = follows.values_list("follower_id", "followee_id").iterator(ROWS_PER_TRANSACTION)
+    for some in batched(pairs, ROWS_PER_TRANSACTION):
+        announcements.users_unfollowed(some)
 
 
 def user_was_saved(sender: Any, instance: Any, created: bool, **_: Any) -> None:

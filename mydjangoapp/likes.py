@@ -32,7 +32,8 @@ def unlike(user: Any, photo: int) -> bool:
         liked = Photo.objects.select_for_update().get(id=photo)
         row = Like.objects.filter(user=user, photo=photo).first()
         if row is not None:
-            announcements.photo_unliked(liked, row)
+            row.photo = liked
+            announcements.photos_unliked([row])
             row.delete()
             _count(user, photo, -1)
     return row is not None

@@ -120,12 +120,13 @@ def rescue_fanouts() -> None:
     changes of the graph into Redis that may have been, and sends events that were not. Beat sends it every
     few seconds."""
     _try("nothing is rescued at the moment", _rescue)
+    # Also while the feeds' Redis is away, which the rescue asks first: events may be somewhere else.
+    _try("events have to wait", publishing.send_waiting)
 
 
 def _rescue() -> None:
     if not delivery.rescue_is_wanted():
         return  # many messages may have waited behind a backlog; one of them is enough
-    _try("events have to wait", publishing.send_waiting)
     _try("changes of the graph have to wait", outbox.catch_up)
     _try("no fan-out is rescued at the moment", rescue.rescue, enqueue)
     _try("no fan-out is settled at the moment", _settle)

@@ -53,6 +53,8 @@ def publish(
         # Not after the last statement: from there on the photo may have been committed.
         if photo.image and not saved:
             photo.image.delete(save=False)
+        if isinstance(error, IntegrityError) and circle_id is not None:
+            members.check_may_post(user, circle_id)  # it was deleted in this moment
         # Somebody with the same key was faster: his photo is the one.
         if (
             isinstance(error, IntegrityError)

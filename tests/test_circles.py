@@ -20,7 +20,7 @@ from mydjangoapp.events.running import Runner
 from mydjangoapp.events.transport import for_topic
 from mydjangoapp.exceptions import BadUpload, NotAMember
 from mydjangoapp.models import Circle, Like, Photo
-from proj.servers import free_port
+from proj.servers import free_port, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -226,7 +226,9 @@ def test_hot_is_ordered_and_bounded(
     assert (page["next"], page["previous"]) == (None, None)
 
 
-@pytest.mark.parametrize("day", ["x", "2026-13-01", "20260101", "2020-01-01", "", "2026-01-01T00"])
+@pytest.mark.parametrize(
+    "day", ["9999-12-31", "2026-W01-1", "x", "2026-13-01", "20260101", "2020-01-01", "", "2026-01-01T00"]
+)
 def test_a_bad_day_is_refused_by_field(api: APIClient, circle: Circle, day: str) -> None:
     refused = api.get(f"/circles/{circle.pk}/hot/", {"day": day})
     assert (refused.status_code, list(refused.json())) == (400, ["day"])
@@ -270,6 +272,29 @@ def test_everything_is_built_anew_from_sql(
         call_command("rebuild_circles", "--circle", "999")
 
 
+def test_messages_wait_while_redis_is_away(
+    redis: Any, keep: Callable[[], None], circle: Circle, author: Any, settings: Any
+) -> None:
+    photo = post(author, circle)
+    here = settings.MYDJANGOAPP
+    settings.MYDJANGOAPP = {
+        **here,
+        "EVENTS_URL": here["REDIS_URL"].rpartition("/")[0] + "/3",
+        "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
+    }
+    keep()
+    transport = for_topic("photos")
+    assert transport is not None
+    [waiting] = transport.standings()
+    assert (waiting.deferred, waiting.dead) == (1, 0)
+    settings.MYDJANGOAPP = here
+    wait_until(
+        lambda: keep() or photo.pk in members_of(redis, keys.of_circle(circle.pk)),  # type: ignore[func-returns-value]
+        seconds=15,
+        what="it has come again",
+    )
+
+
 def test_deleting_a_circle_keeps_its_photos(circle: Circle, author: Any) -> None:
     photo = post(author, circle)
     circle.delete()
@@ -294,4 +319,5 @@ def test_the_trending_page_shows_the_day(
     yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
     assert f"?day={yesterday}" in page
     assert "No photo was posted" in client.get(f"{url}?day={yesterday}").content.decode()
-    assert client.get(f"{url}?day=nonsense").status_code == 404
+    for bad in ("nonsense", "9999-12-31"):
+        assert client.get(f"{url}?day={bad}").status_code == 404

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from ..exceptions import FeedError
@@ -47,11 +47,13 @@ def day_in(text: str | None) -> date:
     if text is None:
         return projection.today()
     try:
-        if len(text) != len("2026-01-31"):
-            raise ValueError
         day = date.fromisoformat(text)
+        if day.isoformat() != text:
+            raise ValueError
     except ValueError as error:
         raise ValueError("Give a day as YYYY-MM-DD.") from error
+    if day > projection.today() + timedelta(days=1):
+        raise ValueError("That day has not come yet.")
     if not projection.is_kept(day):
         raise ValueError(f"Rankings are kept for {projection.KEPT_DAYS} days.")
     return day

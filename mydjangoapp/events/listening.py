@@ -7,10 +7,12 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
+
+from more_itertools import constrained_batches
 
 from ..exceptions import FeedError
 from .message import Delivery
@@ -64,7 +66,7 @@ class LinesFile:
 
     def append(self, messages: list[dict[str, Any]]) -> None:
         """Returns when the lines are on disk."""
-        lines = b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in messages)
+        lines = b"".join(json.dumps(one).encode() + b"\n" for one in messages)
         self._file.seek(0, os.SEEK_END)
         self._file.write(lines)
         self._file.flush()
@@ -91,19 +93,25 @@ def listen(
     while not stopping() and (most is None or written < most):
         room = AT_ONCE if most is None else min(AT_ONCE, most - written)
         try:
-            taken = consumer.take(room, 1.0)
-            messages = [found for one in taken if (found := _opened(consumer, topic, one, file.ids))]
-            if messages:
-                file.append(messages)
-                file.ids.update(str(one["id"]) for one in messages)
-                written += len(messages)
-            _finish(consumer, [one for one in taken if one.id in file.ids], stopping)
+            for taken in _small(consumer.take(room, 1.0)):
+                messages = [found for one in taken if (found := _opened(consumer, topic, one, file.ids))]
+                if messages:
+                    file.append(messages)
+                    file.ids.update(str(one["id"]) for one in messages)
+                    written += len(messages)
+                _finish(consumer, [one for one in taken if one.id in file.ids], stopping)
         except FeedError as error:
             logger.error("nothing can be taken: %s", error)
             time.sleep(AWAY_PAUSE)  # between two attempts
         if len(file.ids) > 100_000:
             file.ids.clear()  # what was written so long ago has been acknowledged
     return written
+
+
+def _small(taken: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
+    """In parts that are written and acknowledged at once: what is not acknowledged must stand in the tail.
+    A byte is six as JSON escapes it, at most."""
+    return constrained_batches(taken, TAIL // 8, strict=False, get_len=lambda one: 6 * len(one.body) + 1_000)
 
 
 def _opened(consumer: Consumer, topic: str, delivery: Delivery, written: set[str]) -> dict[str, Any] | None:

@@ -43,13 +43,14 @@ class Outgoing:
     def new(cls, topic: str, action: str, body: Any) -> Outgoing:
         """Raises `BadEvent` for what is no JSON object or too large."""
         check_name("topic", topic)
-        if not isinstance(action, str) or not 0 < len(action) <= ACTION_LENGTH:
-            raise BadEvent("action", f"must be text of 1 to {ACTION_LENGTH} characters, not {action!r}.")
+        if not isinstance(action, str) or not 0 < len(action) <= ACTION_LENGTH or not action.isprintable():
+            said = f"must be 1 to {ACTION_LENGTH} printable characters, not {action!r}."
+            raise BadEvent("action", said)
         if not isinstance(body, dict):
             raise BadEvent("body", f"must be a JSON object (a dict), not {type(body).__name__}.")
         try:
             text = json.dumps(body, cls=DjangoJSONEncoder, allow_nan=False, separators=(",", ":"))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise BadEvent("body", f"cannot be written as JSON: {error}.") from error
         if len(text) > BODY_BYTES:
             raise BadEvent("body", f"has {len(text):,} bytes as JSON, {BODY_BYTES:,} are the most.")
@@ -78,12 +79,16 @@ class Delivery:
         if not self.id or not self.action:
             raise ValueError("it has no id or no action")
         try:
-            body = json.loads(self.body)
-        except ValueError as error:
+            body = json.loads(self.body, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"its body is not JSON: {error}") from error
         if not isinstance(body, dict):
             raise ValueError(f"its body is not a JSON object but {type(body).__name__}")
         return body
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 @dataclass(slots=True)

@@ -112,21 +112,24 @@ def send_waiting() -> int:
 
     A row is forgotten when what carries it has held it for `SETTLE_SECONDS`, or at once where no crash of
     it could be noticed. One that is refused is left for later and does not stop the others. Raises
-    `EventsUnavailable` if one of several transports is away, when the others have been served.
+    the `FeedError` of a topic that cannot be sent to, when the others have been served.
     """
     sent = last = 0
-    away: EventsUnavailable | None = None
+    away: dict[str, FeedError] = {}
     settled_before = timezone.now() - timedelta(seconds=conf.SETTLE_SECONDS)
     waiting = Publication.objects.filter(created_at__lt=settled_before).order_by("id")
     while some := list(waiting.filter(id__gt=last).values_list("pk", "topic", "receipt")[:ROWS_AT_ONCE]):
         last = some[-1][0]
         for topic, rows in map_reduce(some, keyfunc=lambda row: row[1]).items():
+            if topic in away:
+                continue
             try:
                 sent += _settle(topic, {receipt: pk for pk, _, receipt in rows})
-            except EventsUnavailable as error:
-                away = error
+            except FeedError as error:
+                logger.error("messages to %s wait in the outbox: %s", topic, error)
+                away[topic] = error
     if away:
-        raise away
+        raise next(iter(away.values()))
     return sent
 
 

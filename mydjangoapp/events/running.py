@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 TAKE_WAIT = 1.0  # seconds; a stop is noticed within
 TAKE_FOR = 0.5  # seconds of work that are taken at once, so that other workers have a share
+BEHIND_PAUSE = 0.01  # seconds
 AWAY_PAUSE = 1.0  # seconds between two attempts to reach what carries the events
 FINISH_AT_ONCE = 500
 FIRST_TAKE = 8
@@ -35,17 +36,21 @@ class Finisher:
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self._waiting: SimpleQueue[Delivery | None] = SimpleQueue()
+        self.behind = 0
+        self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="finish", daemon=True)
         self._thread.start()
 
     def finish(self, delivery: Delivery) -> None:
+        with self._counting:
+            self.behind += 1
         self._waiting.put(delivery)
 
     def close(self, seconds: float) -> bool:
         """Finishes what waits; False if that took longer."""
         self._waiting.put(None)
         self._thread.join(max(0.0, seconds))
-        return not self._thread.is_alive()
+        return not self.behind
 
     def _run(self) -> None:
         ended = False
@@ -59,14 +64,16 @@ class Finisher:
             ended = None in some
             if finished := [one for one in some if one is not None]:
                 self._surely(finished)
+                with self._counting:
+                    self.behind -= len(finished)
 
     def _surely(self, deliveries: Sequence[Delivery]) -> None:
         while True:
             try:
                 self._consumer.finish(deliveries)
                 return
-            except FeedError as error:
-                logger.error("%d handled messages are not acknowledged yet: %s", len(deliveries), error)
+            except Exception as error:  # a thread that ended would acknowledge nothing, and nobody would know
+                logger.error("%d handled messages are not acknowledged yet: %r", len(deliveries), error)
                 time.sleep(AWAY_PAUSE)  # between two attempts; until then they are in hand
 
 
@@ -101,12 +108,13 @@ class Runner:
         May be called from a signal handler or another thread. A handler that takes longer than that is
         cut off with the process, and its message comes again.
         """
-        if not self._stopping.is_set():
+        if not self._stop_by:
             self._stop_by = time.monotonic() + conf.EVENTS_DRAIN
-            self._stopping.set()
+            # The event is set in the thread: a signal may have come while its lock is held in this one.
             threading.Thread(target=self._cut_off, name="drain", daemon=True).start()
 
     def _cut_off(self) -> None:
+        self._stopping.set()
         self._ended.wait(max(0.0, self._stop_by - time.monotonic()))
         if not self._ended.wait(0.5):
             logger.error("not ended within %g s: what is in hand is given back", conf.EVENTS_DRAIN)
@@ -122,6 +130,9 @@ class Runner:
         self._worker.start()
         try:
             while not self._stopping.is_set():
+                if self._finisher.behind >= self._most:
+                    self._stopping.wait(BEHIND_PAUSE)  # what is handled has to be acknowledged first
+                    continue
                 some = self._taken()
                 taken += len(some)
                 if some:
@@ -177,6 +188,13 @@ class Runner:
             self._settle(delivery, known)
         except FeedError as error:
             logger.error("message %s comes again: %s", delivery.id, error)
+        except Exception:
+            # Of no one's making that is known; it comes again after its time-out, and that is counted.
+            logger.exception("message %s comes again", delivery.id)
+        except BaseException:
+            # The process is to end in the middle of it: it must not come at once and end the next one, too.
+            self._in_hand.remove(delivery)
+            raise
 
     def _settle(self, delivery: Delivery, known: set[str]) -> None:
         # One that has waited here for long may be another's by now.
@@ -213,6 +231,7 @@ class Runner:
             logger.exception(
                 "%s of message %s failed (attempt %d)", message.action, message.id, message.attempts
             )
+            close_old_connections()  # one that has broken would fail the rest of the batch
             if message._outcome is None:
                 self._again(delivery, Requeued(None, True), f"{type(error).__name__}: {error}")
                 return
@@ -239,7 +258,8 @@ class Runner:
         self._consumer.requeue(delivery, pause, count_attempt=wish.count_attempt)
 
     def _bury(self, delivery: Delivery, reason: str) -> None:
-        if self._consumer.bury(delivery, reason[:1000]):
+        told = reason[:1000].encode(errors="backslashreplace").decode()
+        if self._consumer.bury(delivery, told):
             logger.error("message %s goes to the dead letters: %s", delivery.id or "without id", reason)
 
     def _give_back(self) -> None:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from ..circles import projection
 from ..events import Message, Worker, action
+from ..exceptions import DATABASE_AWAY, FeedsUnavailable
 from ..models import Photo
+
+logger = logging.getLogger(__name__)
+
+AWAY_SECONDS = 2.0
 
 
 class PhotosCirclesWorker(Worker):
     """Keeps the photos and the daily rankings of circles in Redis."""
 
     from_beginning = True
+
+    def handle(self, message: Message) -> None:
+        """While Redis or the database is away, messages wait: that is nobody's fault and not counted."""
+        try:
+            super().handle(message)
+        except (FeedsUnavailable, *DATABASE_AWAY) as error:
+            logger.error("message %s has to wait: %s", message.id, error)
+            message.requeue(delay=AWAY_SECONDS, count_attempt=False)
 
     @action("photo.published")
     def published_handler(self, message: Message) -> None:

@@ -267,6 +267,31 @@ def test_a_channel_that_comes_later_begins_with_now_and_says_so(
     take_nothing(channels.consumer())
 
 
+def test_a_port_that_is_not_nsqds_is_told(redis: Any, server: NsqServer, tmp_path: Path, topic: str) -> None:
+    with (
+        NsqServer.at(tmp_path, knows=[server.tcp]) as lookupd,
+        pytest.raises(EventsRefused, match="knows no"),
+    ):
+        Nsq(f"nsq://127.0.0.1:{server.tcp}?http={lookupd.http}").publish(
+            topic, [Outgoing.new(topic, "a", {})]
+        )
+
+
+def test_one_nsqd_that_is_away_keeps_nobody_from_working(
+    redis: Any, server: NsqServer, second: NsqServer, topic: str
+) -> None:
+    second.stop()
+    both = f"nsq://127.0.0.1:{server.tcp},127.0.0.1:{second.tcp}?http={server.http},{second.http}"
+    channels = Channels(Nsq(both), topic)
+    consumer = channels.consumer()
+    sent = [id_ for n in range(4) for id_ in channels.publish({"n": n})]
+    taken = take(consumer, 4)
+    assert sorted(ids(taken)) == sorted(sent)
+    consumer.finish(taken)
+    stands(channels, lag=0)
+    channels.close()
+
+
 def test_names_that_nsqd_refuses_are_told(redis: Any, nsqd: str) -> None:
     with pytest.raises(EventsRefused, match="INVALID_TOPIC"):
         Nsq(nsqd).publish("no topic", [Outgoing.new("fine", "a", {})])

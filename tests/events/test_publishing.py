@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,7 @@ from mydjangoapp import graph, likes, uploads
 from mydjangoapp.events import publish, publish_many
 from mydjangoapp.events.publishing import send_waiting
 from mydjangoapp.events.transport import Consumer, for_topic
-from mydjangoapp.exceptions import BadEvent
+from mydjangoapp.exceptions import BadEvent, EventsUnavailable
 from mydjangoapp.models import FanOut, Publication
 from proj.servers import ROOT, RedisServer, Server, free_port, wait_until
 from tests import servers
@@ -305,4 +306,44 @@ def test_the_app_publishes_who_follows_whom(relations: Consumer, make_users: Any
         ("user.unfollowed", {"follower_id": one, "followee_id": two}),
         ("user.unfollowed", {"follower_id": three, "followee_id": two}),
     ]
+    take_nothing(relations)
+
+
+def test_a_topic_that_is_away_does_not_stop_the_others(consumer: Consumer, topic: str, settings: Any) -> None:
+    here = settings.MYDJANGOAPP
+    away = f"redis://127.0.0.1:{free_port()}/3"
+    settings.MYDJANGOAPP = {**here, "EVENTS_URL": away}
+    publish("elsewhere", "a", {})
+    sent = publish(topic, "a", {})
+    settings.MYDJANGOAPP = {**here, "EVENTS_TOPICS": {"elsewhere": away}}
+    wait_until(lambda: not _tried(), seconds=10, what="it has settled")
+    assert ids(take(consumer, 1)) == [sent]
+    assert Publication.objects.filter(topic="elsewhere").exists()
+
+
+def _tried() -> bool:
+    """Whether something but the topic that is away still waits."""
+    with suppress(EventsUnavailable):
+        send_waiting()
+    return Publication.objects.exclude(topic="elsewhere").exists()
+
+
+def test_a_deleted_user_ends_his_likes_and_who_follows_whom(
+    photos: Consumer, relations: Consumer, make_users: Any
+) -> None:
+    one, two, three = make_users(3)
+    photo = uploads.publish(three, description="a cat", photo_url="https://example.com/p.jpg")
+    likes.like(one, photo.pk)
+    graph.follow(one, two)
+    graph.follow(three, one)
+    take(photos, 2)
+    take(relations, 2)
+    gone = one.pk
+    one.delete()
+    assert [(each.action, each.opened()["liked_by"]) for each in take(photos, 1)] == [("photo.unliked", gone)]
+    assert [each.opened() for each in take(relations, 2)] == [
+        {"follower_id": gone, "followee_id": two.pk},
+        {"follower_id": three.pk, "followee_id": gone},
+    ]
+    take_nothing(photos)
     take_nothing(relations)

@@ -219,3 +219,40 @@ def test_a_batch_is_published_whole_or_not_at_all(channels: Channels, database: 
     finally:
         database.config_set("maxmemory", 0)
     assert database.xlen(keys.stream(channels.topic)) == 0
+
+
+def test_never_more_is_taken_than_asked_for(channels: Channels) -> None:
+    consumer = channels.consumer(timeout=30)
+    channels.numbered(6)
+    for one in take(consumer, 3):
+        consumer.bury(one, "to be replayed")
+    channels.transport.replay(channels.topic, "one")
+    seen = []
+    for _ in range(6):
+        taken = consumer.take(1, 1.0)
+        assert len(taken) == 1
+        seen += ids(taken)
+        consumer.finish(taken)
+    assert len(set(seen)) == 6
+
+
+def test_messages_that_were_delayed_are_cut_off_too(
+    channels: Channels, database: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "EVENTS_KEEP": 300}
+    monkeypatch.setattr(consumers, "TIDY_SECONDS", 0.1)
+    consumer = channels.consumer(timeout=30)
+    channels.publish(*({"n": n} for n in range(2_000)), delay=0.1)
+    consumer.finish(take(consumer, 2_000))
+    wait_until(
+        lambda: not consumer.take(1, 0.1) and database.xlen(keys.stream(channels.topic)) <= 500,
+        seconds=10,
+        what="the stream is cut",
+    )
+
+
+def test_a_long_backlog_is_not_counted_to_its_end(channels: Channels) -> None:
+    channels.transport.subscribe(channels.topic, "one")
+    channels.numbered(25_000)
+    [found] = [one for one in channels.transport.standings() if one.topic == channels.topic]
+    assert found.depth == 25_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from mydjangoapp.events import Message, Worker, action
+from mydjangoapp.events.message import Outgoing, now
 from mydjangoapp.events.running import Runner, back_off
 from mydjangoapp.exceptions import EventsUnavailable
 from proj.servers import wait_until
@@ -147,8 +149,6 @@ def test_dead_sends_it_to_the_dead_letters_at_once(channels: Channels, worker: R
 
 
 def test_what_is_no_object_is_not_handled(channels: Channels, worker: Recorder) -> None:
-    from mydjangoapp.events.message import Outgoing, now
-
     for body in ("{broken", '["list"]', "17"):
         channels.transport.publish(channels.topic, [Outgoing("1", channels.topic, "tested", body, now())])
     run(channels, worker)
@@ -186,8 +186,6 @@ def test_a_message_that_was_published_twice_is_handled_once(channels: Channels, 
 
 
 def _send_again(channels: Channels, id_: str, times: int) -> list[str]:
-    from mydjangoapp.events.message import Outgoing, now
-
     twice = Outgoing(id_, channels.topic, "tested", '{"n": 1}', now())
     channels.transport.publish(channels.topic, [twice] * times)
     return [id_] * times
@@ -313,3 +311,76 @@ def test_a_transport_that_is_away_is_waited_for(channels: Channels, worker: Reco
     [sent] = channels.publish({})
     Runner(worker, consumer, timeout=TIMEOUT).run(until_idle=3)
     assert [one.id for one in worker.seen] == [sent]
+
+
+def test_a_message_that_ends_its_worker_is_counted_and_does_not_come_at_once(
+    channels: Channels, worker: Recorder
+) -> None:
+    def act(message: Message) -> None:
+        raise SystemExit(3)
+
+    worker.act = act
+    channels.numbered(3)
+    with pytest.raises(SystemExit):
+        run(channels, worker)
+    assert len(worker.seen) == 1
+    other = channels.consumer(timeout=30)
+    rest = take(other, 2, seconds=TIMEOUT / 2)
+    assert {json.loads(one.body)["n"] for one in rest} == {1, 2}, "the others are given back at once"
+    [again] = take(channels.consumer(), 1)
+    assert (again.id, again.attempts) == (worker.seen[0].id, 2)
+
+
+@pytest.mark.parametrize("body", ['{"n": ' + "[" * 3_000 + "]" * 3_000 + "}", '{"n": NaN}'])
+def test_a_body_that_cannot_be_opened_is_a_dead_letter(
+    channels: Channels, worker: Recorder, body: str
+) -> None:
+    [fine] = channels.publish({})
+    channels.transport.publish(channels.topic, [Outgoing("bad", channels.topic, "tested", body, now())])
+    run(channels, worker)
+    assert [one.id for one in worker.seen] == [fine]
+    [letter] = channels.transport.dead_letters(channels.topic, "one")
+    assert "its body is not JSON" in letter.reason
+
+
+def test_a_reason_may_be_any_text(channels: Channels, worker: Recorder) -> None:
+    worker.act = lambda message: message.dead("half a pair: \ud800")
+    channels.publish({})
+    run(channels, worker)
+    [letter] = channels.transport.dead_letters(channels.topic, "one")
+    assert letter.reason == "half a pair: \\ud800"
+
+
+def test_nothing_is_taken_while_what_was_handled_cannot_be_acknowledged(
+    channels: Channels, worker: Recorder
+) -> None:
+    consumer = channels.consumer(timeout=30)
+    finish = consumer.finish
+    away = threading.Event()
+    away.set()
+
+    def finish_or_fail(deliveries: Any, *, remember: bool = True) -> None:
+        if away.is_set():
+            raise RuntimeError("of a kind that nobody expects")
+        finish(deliveries, remember=remember)
+
+    consumer.finish = finish_or_fail  # type: ignore[method-assign]
+    channels.numbered(50)
+    runner = Runner(worker, consumer, max_in_flight=4, timeout=30)
+    thread = threading.Thread(target=lambda: runner.run(until_idle=1.0))
+    thread.start()
+    wait_until(lambda: len(worker.seen) >= 4, seconds=10, what="some are handled")
+    assert stands(channels, depth=channels_left(50, worker)).in_flight <= 8
+    away.clear()
+    thread.join(20)
+    stands(channels, lag=0)
+    assert len(worker.seen) == 50
+
+
+def channels_left(number: int, worker: Recorder) -> int:
+    """How many have not been handled yet, now that no more are taken."""
+    seen = -1
+    while seen != len(worker.seen):
+        seen = len(worker.seen)
+        time.sleep(0.3)  # several times as long as a take
+    return number - seen

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -49,6 +50,7 @@ class Connection:
             self._socket = socket.create_connection(address, CONNECT_SECONDS)
         except OSError as error:
             raise self._gone(error) from error
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._stream = self._socket.makefile("rb", buffering=1 << 16)
         try:
             self._introduce(topic, channel, timeout)
@@ -74,6 +76,7 @@ class Connection:
             "feature_negotiation": True,
             "heartbeat_interval": round(HEARTBEAT_SECONDS * 1000),
             "msg_timeout": round(timeout * 1000),
+            "output_buffer_timeout": 25,  # ms, the least; nsqd's own 250 is how long a lone message waits
         }
         try:
             self._socket.sendall(wire.MAGIC + wire.identify(options))
@@ -82,6 +85,7 @@ class Connection:
                 raise EventsRefused(
                     "nsqd wants AUTH, which is not supported: put it behind a private network."
                 )
+            self._most_ready = int(features.get("max_rdy_count", 2_500))
             self.longest = features.get("max_msg_timeout", 900_000) / 1000
             self._socket.sendall(wire.command("SUB", topic, channel))
             self._answer()
@@ -122,7 +126,7 @@ class Connection:
                     if not data.startswith(wire.HARMLESS):
                         raise EOFError(said)
                     logger.debug("nsqd at %s: %s", self.address[0], said)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, struct.error) as error:
             if self.is_open:
                 logger.warning("%s", self._gone(error))
         finally:
@@ -143,6 +147,7 @@ class Connection:
 
     def ready(self, number: int) -> None:
         """How many messages nsqd may have sent that are not finished."""
+        number = min(number, self._most_ready)
         if number != self._ready:
             self._ready = number
             self.send(wire.command("RDY", number))

@@ -7,13 +7,15 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
+from ...breaker import Breaker
 from ...conf import conf
 from ...exceptions import BadSetting, EventsRefused, EventsUnavailable
 
 
 def post(address: str, path: str, body: bytes = b"", **query: Any) -> None:
     """Raises `EventsUnavailable`, `EventsRefused`."""
-    _ask("POST", address, path, body, query)
+    if _ask("POST", address, path, body, query) is None:
+        raise EventsRefused(f"http://{address} knows no {path}: is it the HTTP port of nsqd?")
 
 
 def get(address: str, path: str, **query: Any) -> Any:
@@ -28,13 +30,15 @@ def _ask(method: str, address: str, path: str, body: bytes, query: dict[str, Any
 
     url = f"http://{address}{path}" + (f"?{urlencode(query)}" if query else "")
     timeout = urllib3.Timeout(total=conf.PUBLISH_TIMEOUT)
+    breaker = _breaker(address)
+    if not breaker.allows():
+        raise _unavailable(address, "it did not a moment ago")
     try:
         answer = pool.request(method, url, body=body, timeout=timeout, retries=False)
     except urllib3.exceptions.HTTPError as error:
-        raise EventsUnavailable(
-            f"nsqd at http://{address} does not answer ({type(error).__name__}). Check that it runs and that "
-            "MYDJANGOAPP['EVENTS_URL'] names its HTTP port."
-        ) from error
+        breaker.trip()
+        raise _unavailable(address, type(error).__name__) from error
+    breaker.reset()
     if answer.status == 404:
         return None
     if answer.status == 503:
@@ -43,6 +47,18 @@ def _ask(method: str, address: str, path: str, body: bytes, query: dict[str, Any
         said = answer.data[:200].decode(errors="replace")
         raise EventsRefused(f"nsqd at http://{address} refused {path}: {answer.status} {said}")
     return bytes(answer.data)
+
+
+def _unavailable(address: str, why: str) -> EventsUnavailable:
+    return EventsUnavailable(
+        f"nsqd at http://{address} does not answer ({why}). Check that it runs and that "
+        "MYDJANGOAPP['EVENTS_URL'] names its HTTP port."
+    )
+
+
+@lru_cache(maxsize=64)
+def _breaker(address: str) -> Breaker:
+    return Breaker(seconds=1.0)
 
 
 @lru_cache(maxsize=1)

@@ -79,11 +79,10 @@ class Memory:
     def is_new(self) -> bool:
         """Whether this is the first time that the channel is made; only one is told so."""
         with store(self._url).edge():
-            kept = keys.channels(self._topic)
-            return bool(store(self._url).client().hsetnx(kept, self._channel, "nsq"))
+            return bool(store(self._url).client().sadd(keys.nsq_channels(self._topic), self._channel))
 
     def forget(self) -> None:
         """The channel is gone."""
         with store(self._url).edge():
-            store(self._url).client().hdel(keys.channels(self._topic), self._channel)
+            store(self._url).client().srem(keys.nsq_channels(self._topic), self._channel)
             store(self._url).client().delete(keys.dead(self._topic, self._channel))

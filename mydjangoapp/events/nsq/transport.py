@@ -6,9 +6,9 @@ import itertools
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from more_itertools import constrained_batches
 
@@ -22,6 +22,7 @@ from .consumer import NsqConsumer
 from .memory import Memory
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 BYTES_AT_ONCE = 4_000_000  # nsqd takes five mebibytes
 AT_ONCE = 500  # messages
@@ -78,31 +79,32 @@ class Nsq(transport.Transport):
 
     def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool:
         """The first channel of a topic may begin with what nsqd has kept; for later ones it keeps nothing."""
-        topics = [self._channels(host, topic) for host in self.at.http]
-        if any(channels is not None and channel in channels for channels in topics):
-            Memory(topic, channel).is_new()
-            self._create(topic, channel)
-            return False
+        topics = self._of_each(lambda host: self._channels(host, topic))
+        there = any(channels is not None and channel in channels for channels in topics)
         has_channels = any(topics)
-        if from_beginning and has_channels:
+        if from_beginning and has_channels and not there:
             logger.warning(
                 "%s of %s begins with now: nsqd keeps nothing for a topic's second channel", channel, topic
             )
-        if not Memory(topic, channel).is_new():
-            self._create(topic, channel)
-            return False
-        self._create(topic, None)
+        self._of_each(lambda host: http.post(host, "/topic/create", topic=topic))
         if not from_beginning and not has_channels:
-            for host in self.at.http:
-                http.post(host, "/topic/empty", topic=topic)
-        self._create(topic, channel)
-        return True
+            self._of_each(lambda host: http.post(host, "/topic/empty", topic=topic))
+        self._of_each(lambda host: http.post(host, "/channel/create", topic=topic, channel=channel))
+        return Memory(topic, channel).is_new()  # in Redis, because nsqd does not say who made it
 
-    def _create(self, topic: str, channel: str | None) -> None:
+    def _of_each(self, ask: Callable[[str], T]) -> list[T]:
+        """What each nsqd answers. One that is away is left out, unless all are."""
+        found: list[T] = []
+        away: EventsUnavailable | None = None
         for host in self.at.http:
-            http.post(host, "/topic/create", topic=topic)
-            if channel is not None:
-                http.post(host, "/channel/create", topic=topic, channel=channel)
+            try:
+                found.append(ask(host))
+            except EventsUnavailable as error:
+                logger.warning("%s", error)
+                away = error
+        if away and not found:
+            raise away
+        return found
 
     def _channels(self, host: str, topic: str) -> set[str] | None:
         found = http.get(host, "/stats", format="json", topic=topic, include_clients="false") or {}
@@ -127,9 +129,9 @@ class Nsq(transport.Transport):
     def standings(self) -> Iterator[transport.Standing]:
         """`oldest_age` is not known to nsqd."""
         figures: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
-        for host in self.at.http:
-            found = http.get(host, "/stats", format="json", include_clients="false") or {}
-            for topic in found.get("topics") or ():
+        stats = self._of_each(lambda host: http.get(host, "/stats", format="json", include_clients="false"))
+        for found in stats:
+            for topic in (found or {}).get("topics") or ():
                 for channel in topic.get("channels") or ():
                     of = figures[topic["topic_name"], channel["channel_name"]]
                     for place, name in enumerate(("depth", "in_flight_count", "deferred_count")):

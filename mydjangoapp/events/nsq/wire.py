@@ -73,7 +73,7 @@ def opened(frame: Frame, receipt: Any) -> tuple[Delivery, str]:
     id_ = frame.id.decode(errors="replace")
     try:
         around = json.loads(frame.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         around = None
     if not isinstance(around, dict) or not isinstance(around.get("action"), str):
         return Delivery(
@@ -84,8 +84,9 @@ def opened(frame: Frame, receipt: Any) -> tuple[Delivery, str]:
         receipt=receipt,
         id=str(around.get("id") or id_),
         action=around["action"],
-        body=json.dumps(around.get("body")),
+        body=json.dumps(around.get("body"), separators=(",", ":")),
         published_at=str(around.get("published_at", "")),
         attempts=frame.attempts + (before if isinstance(before, int) else 0),
     )
-    return delivery, str(around.get("channel", ""))
+    channel = around.get("channel")
+    return delivery, channel if isinstance(channel, str) else ""

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS = 1.0  # how late a message that timed out may be noticed
 VANISHED_SECONDS = 600.0  # a consumer that has not asked for so long and has nothing in hand is forgotten
+TIDY_SECONDS = 10.0  # between two looks at vanished consumers, and at what can be cut off
 BEGINNING = b"0-0"
 
 
@@ -39,6 +41,7 @@ class RedisConsumer(transport.Consumer):
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._main, self._again = keys.stream(topic), keys.again(topic, channel)
         self._cursors: list[bytes] = [BEGINNING, BEGINNING]
+        self._spare: deque[Delivery] = deque()
         self._sweep_at = 0.0
         self._tidy_at = 0.0
         with self._store.edge():  # Redis 7.0 would show it with its first message only
@@ -50,6 +53,12 @@ class RedisConsumer(transport.Consumer):
 
     def take(self, most: int, wait: float) -> Sequence[Delivery]:
         """One round trip a second, and one more to see what has come back."""
+        if not self._spare:
+            self._spare.extend(self._some(most, wait))
+        return [self._spare.popleft() for _ in range(min(most, len(self._spare)))]
+
+    def _some(self, most: int, wait: float) -> Sequence[Delivery]:
+        """At most so many of each stream."""
         end = time.monotonic() + wait
         while not (found := self._take(most, end - time.monotonic())):
             if time.monotonic() >= end:
@@ -104,7 +113,8 @@ class RedisConsumer(transport.Consumer):
         self._sweep_at = now if more else now + wait
         if now >= self._tidy_at:
             self._leave("")
-            self._tidy_at = now + VANISHED_SECONDS / 10
+            self._of.trim(self._topic)
+            self._tidy_at = now + min(TIDY_SECONDS, VANISHED_SECONDS / 10)
         return found
 
     def _leave(self, name: str) -> None:
@@ -168,6 +178,9 @@ class RedisConsumer(transport.Consumer):
         return held
 
     def close(self) -> None:
+        """What was read and not taken is given back, uncounted."""
+        while self._spare:
+            self.requeue(self._spare.popleft(), 0, count_attempt=False)
         self._leave(self._name)
 
 

@@ -32,6 +32,12 @@ def channels(topic: str) -> str:
     return f"{stream(topic)}:channels"
 
 
+def nsq_channels(topic: str) -> str:
+    """`events:{topic}:nsq`, set: channels that were made on NSQ, so that one who makes a channel knows that
+    he was the first. Kept."""
+    return f"{stream(topic)}:nsq"
+
+
 def publish_later(topic: str) -> str:
     """`events:{topic}:later`, sorted set: messages that are published with a delay, by when (ms). Each goes
     when it is due."""

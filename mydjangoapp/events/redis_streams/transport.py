@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from more_itertools import batched
 
 from ...conf import conf
+from ...exceptions import FeedError
 from ...redis_store import Store
 from .. import transport
 from ..message import Outgoing
@@ -20,6 +22,8 @@ from .connection import run, run_to_publish, store
 from .consumer import RedisConsumer
 
 AT_ONCE = 500  # messages a script call: it holds Redis for about a millisecond
+TRIM_AT_ONCE = 10_000  # messages; some milliseconds
+RECEIPTS_KEPT = 86_400  # seconds that a receipt outlives what should have removed it
 
 
 class RedisStreams(transport.Transport):
@@ -50,7 +54,14 @@ class RedisStreams(transport.Transport):
                 kept.append(keys.stream(topic))
                 length = run_to_publish(self._url, "publish", kept, [topic, receipt, *args])
         if length > conf.EVENTS_KEEP + conf.EVENTS_KEEP // 10:
-            run_to_publish(self._url, "trim", [keys.stream(topic), keys.channels(topic)], [conf.EVENTS_KEEP])
+            with contextlib.suppress(FeedError):  # they are published; the next one cuts
+                self.trim(topic)
+
+    def trim(self, topic: str) -> int:
+        """Cuts some of the oldest messages off that every channel has finished, if there are more than
+        `EVENTS_KEEP`; returns how many."""
+        kept = [keys.stream(topic), keys.channels(topic)]
+        return int(run_to_publish(self._url, "trim", kept, [conf.EVENTS_KEEP, TRIM_AT_ONCE]))
 
     def receipts_held_for(self, receipts: Sequence[str]) -> list[float | None]:
         with self._store.edge():
@@ -63,7 +74,10 @@ class RedisStreams(transport.Transport):
 
     def forget_receipts(self, receipts: Sequence[str]) -> None:
         with self._store.edge():
-            self._store.client().zrem(keys.receipts(), *receipts)
+            pipeline = self._store.client().pipeline(transaction=False)
+            pipeline.zrem(keys.receipts(), *receipts)
+            pipeline.zremrangebyscore(keys.receipts(), "-inf", time.time() - RECEIPTS_KEPT)
+            pipeline.execute()
 
     def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool:
         kept = [keys.topics(), keys.stream(topic), keys.again(topic, channel), keys.channels(topic)]
@@ -155,7 +169,7 @@ def _letter(fields: dict[bytes, bytes]) -> DeadLetter:
     attempts, reason = int(found.pop("attempts")), found.pop("reason").decode()
     text = {name: value.decode(errors="replace") for name, value in found.items()}
     body: Any = text.get("body", json.dumps(text))
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         body = json.loads(body)
     return DeadLetter(text.get("id", ""), text.get("action", ""), body, attempts, reason)
 

@@ -14,10 +14,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            events = publishing.send_waiting()
             changes = outbox.catch_up()
             rescued = rescue.rescue(tasks.enqueue)
             settled = rescue.settle(tasks.enqueue)
+            events = publishing.send_waiting()
         except FeedError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(

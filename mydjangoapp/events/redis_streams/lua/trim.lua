@@ -1,13 +1,14 @@
 -- trim: cut the oldest messages off that every channel has finished.
 --
 -- KEYS  1 events:{topic}  2 events:{topic}:channels
--- ARGV  1 so many are kept at least
+-- ARGV  1 so many are kept at least  2 at most so many are cut off
 -- Returns how many were cut off
 --
 -- Atomic, so that no channel can begin in between. What a channel has not been given, or has in hand, stays,
 -- however much that is. Cuts whole nodes of the stream (about 100 messages). O(channels + what is cut).
 local surplus = redis.call('XLEN', KEYS[1]) - ARGV[1]
 if surplus <= 0 then return 0 end
+surplus = math.min(surplus, tonumber(ARGV[2]))
 
 local safe, safe_ms, safe_sequence  -- everything below this id is finished in every channel
 local function keep_from(id)
@@ -30,5 +31,5 @@ local known = redis.call('HGETALL', KEYS[2])
 for i = 1, #known, 2 do
   if not there[known[i]] then keep_from(known[i + 1]) end
 end
-if not safe then return redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[1]) end
+if not safe then return redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[1], 'LIMIT', surplus) end
 return redis.call('XTRIM', KEYS[1], 'MINID', '~', safe, 'LIMIT', surplus)
