@@ -161,7 +161,13 @@ def test_what_could_not_be_sent_waits_and_is_sent_later(
     assert Publication.objects.count() == 2
     settings.MYDJANGOAPP = here
     Publication.objects.update(claimed_at=None)
-    wait_until(lambda: send_waiting() == 2, seconds=10, what="both are sent")
+    sent: list[int] = []
+
+    def all_are_sent() -> bool:
+        sent.append(send_waiting())
+        return sum(sent) == 2
+
+    wait_until(all_are_sent, seconds=10, what="both are sent")
     taken = take(consumer, 3)
     assert ids(taken) == [outside, *inside]
     settled()

@@ -102,7 +102,7 @@ def test_a_topic_that_nobody_listens_to_keeps_the_newest(
     sent = channels.numbered(3_000)
     assert 500 <= database.xlen(keys.stream(channels.topic)) <= 1_200
     channels.transport.subscribe(channels.topic, "one", from_beginning=True)
-    kept = ids(take_all(channels.consumer()))
+    kept = ids(take_all(channels.consumer(timeout=30)))
     assert kept == sent[-len(kept) :]
     assert len(kept) >= 500
 
