@@ -17,15 +17,13 @@ import redis as redis_py
 from django.db import transaction
 from django.utils import timezone
 
-from mydjangoapp import graph, likes, uploads
 from mydjangoapp.events import publish, publish_many
 from mydjangoapp.events.publishing import send_waiting
 from mydjangoapp.events.transport import Consumer, for_topic
 from mydjangoapp.exceptions import BadEvent, EventsUnavailable
-from mydjangoapp.models import FanOut, Publication
-from proj.servers import ROOT, RedisServer, Server, free_port, wait_until
+from mydjangoapp.models import Publication
+from proj.servers import ROOT, RedisServer, free_port, wait_until
 from tests import servers
-from tests.checker import fill, wait_for_end
 from tests.events.conftest import ids, take, take_all, take_nothing
 from tests.faults.test_feeds_redis import append_only_file
 
@@ -35,10 +33,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def consumer(redis: Any, topic: str) -> Iterator[Consumer]:
     """Of the topic, from now on."""
-    yield from _consumer(topic)
+    yield from consumer_of(topic)
 
 
-def _consumer(topic: str) -> Iterator[Consumer]:
+def consumer_of(topic: str) -> Iterator[Consumer]:
+    """From now on, closed at the end."""
     transport = for_topic(topic)
     assert transport is not None
     made = transport.consumer(topic, "one", timeout=30, max_in_flight=100)
@@ -245,76 +244,6 @@ def test_switched_off_topics_cost_nothing(consumer: Consumer, topic: str, settin
     take_nothing(consumer)
 
 
-@pytest.fixture
-def photos(redis: Any) -> Iterator[Consumer]:
-    yield from _consumer("photos")
-
-
-@pytest.fixture
-def relations(redis: Any) -> Iterator[Consumer]:
-    yield from _consumer("graph")
-
-
-def test_the_app_publishes_what_happens_to_photos(photos: Consumer, author: Any) -> None:
-    photo = uploads.publish(author, description="a cat", photo_url="https://example.com/p.jpg")
-    likes.like(author, photo.pk)
-    likes.like(author, photo.pk)
-    likes.unlike(author, photo.pk)
-    likes.unlike(author, photo.pk)
-    photo_id = photo.pk
-    photo.delete()
-    taken = take(photos, 4)
-    bodies = [(one.action, one.opened()) for one in taken]
-    assert [name for name, _ in bodies] == [
-        "photo.published",
-        "photo.liked",
-        "photo.unliked",
-        "photo.deleted",
-    ]
-    published = bodies[0][1]
-    assert published == {
-        "id": photo_id,
-        "user_id": author.pk,
-        "circle_id": None,
-        "description": "a cat",
-        "photo_url": "https://example.com/p.jpg",
-        "created_at": published["created_at"],
-    }
-    assert datetime.fromisoformat(published["created_at"]).tzinfo is not None
-    assert {body["id"] for _, body in bodies} == {photo_id}
-    assert bodies[1][1]["liked_by"] == bodies[2][1]["liked_by"] == author.pk
-    take_nothing(photos)
-
-
-def test_the_app_publishes_when_a_fanout_has_finished(photos: Consumer, author: Any, worker: Server) -> None:
-    fill(author.pk, 5)
-    photo = uploads.publish(author, description="a cat", photo_url="https://example.com/p.jpg")
-    assert wait_for_end(photo.pk, seconds=30) == "done"
-    _, finished = take(photos, 2)
-    assert finished.action == "fanout.finished"
-    assert finished.opened()["id"] == photo.pk
-    assert (finished.opened()["reached"], finished.opened()["user_id"]) == (5, author.pk)
-    assert FanOut.objects.get(photo=photo).state == "done"
-
-
-def test_the_app_publishes_who_follows_whom(relations: Consumer, make_users: Any) -> None:
-    one, two, three = (user.pk for user in make_users(3))
-    graph.follow(one, two)
-    graph.follow(one, two)
-    graph.follow_many([one, three], two)
-    graph.unfollow(one, two)
-    graph.unfollow(one, two)
-    graph.block(two, three)
-    taken = [(each.action, each.opened()) for each in take(relations, 4)]
-    assert taken == [
-        ("user.followed", {"follower_id": one, "followee_id": two}),
-        ("user.followed", {"follower_id": three, "followee_id": two}),
-        ("user.unfollowed", {"follower_id": one, "followee_id": two}),
-        ("user.unfollowed", {"follower_id": three, "followee_id": two}),
-    ]
-    take_nothing(relations)
-
-
 def test_a_topic_that_is_away_does_not_stop_the_others(consumer: Consumer, topic: str, settings: Any) -> None:
     here = settings.MYDJANGOAPP
     away = f"redis://127.0.0.1:{free_port()}/3"
@@ -332,24 +261,3 @@ def _tried() -> bool:
     with suppress(EventsUnavailable):
         send_waiting()
     return Publication.objects.exclude(topic="elsewhere").exists()
-
-
-def test_a_deleted_user_ends_his_likes_and_who_follows_whom(
-    photos: Consumer, relations: Consumer, make_users: Any
-) -> None:
-    one, two, three = make_users(3)
-    photo = uploads.publish(three, description="a cat", photo_url="https://example.com/p.jpg")
-    likes.like(one, photo.pk)
-    graph.follow(one, two)
-    graph.follow(three, one)
-    take(photos, 2)
-    take(relations, 2)
-    gone = one.pk
-    one.delete()
-    assert [(each.action, each.opened()["liked_by"]) for each in take(photos, 1)] == [("photo.unliked", gone)]
-    assert [each.opened() for each in take(relations, 2)] == [
-        {"follower_id": gone, "followee_id": two.pk},
-        {"follower_id": three.pk, "followee_id": gone},
-    ]
-    take_nothing(photos)
-    take_nothing(relations)
