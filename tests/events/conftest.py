@@ -3,23 +3,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from django.core.management import call_command
 
 from mydjangoapp.events.message import Delivery, Outgoing
 from mydjangoapp.events.nsq.transport import Nsq
 from mydjangoapp.events.redis_streams.connection import beside_the_feeds
 from mydjangoapp.events.redis_streams.transport import RedisStreams
 from mydjangoapp.events.transport import Consumer, Transport
-from proj.servers import Server, free_port, in_use
+from proj.servers import ROOT, Server, free_port, in_use
+from tests import servers
 from tests.events.nsq_in_use import real_nsqd
 
 _numbers = count(1)
@@ -140,4 +144,45 @@ def ids(deliveries: Sequence[Delivery]) -> list[str]:
     return [one.id for one in deliveries]
 
 
-Publish = Callable[..., list[str]]
+Run = Callable[..., Server]
+
+
+@pytest.fixture
+def shop(settings: Any) -> None:
+    """The site with the shop in it."""
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "tests.shop"]
+
+
+def said(*words: str) -> str:
+    """What a command writes."""
+    out = StringIO()
+    call_command(*words, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def run(tmp_path: Path, redis: Any, transactional_db: None) -> Iterator[Run]:
+    """Starts `manage.py …` of the shop's site, and kills what is left of them."""
+    started: list[Server] = []
+
+    def start(*words: str, **environ: str) -> Server:
+        command = [sys.executable, "manage.py", *words]
+        log = tmp_path / f"command-{len(started)}.log"
+        settings = {"DJANGO_SETTINGS_MODULE": "tests.shop.settings"}
+        started.append(Server(command, log, {**servers.ENVIRON, **settings, **environ}, cwd=ROOT).start())
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+def lines(file: Path) -> list[str]:
+    """Its lines; none while it is not there."""
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def channel_of_numbers() -> Any:
+    """How far the only channel of topic `numbers` is, as `topics --json` says."""
+    [found] = [one for one in json.loads(said("topics", "--json")) if one["topic"] == "numbers"]
+    return found

@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +16,8 @@ from mydjangoapp.events import Worker, action, option, publish, publish_many
 from mydjangoapp.events.discovery import find
 from mydjangoapp.events.transport import for_topic
 from mydjangoapp.exceptions import BadEvent, UnknownWorker
-from proj.servers import ROOT, Server, wait_until
-from tests import servers
-
-Run = Callable[..., Server]
-
-
-@pytest.fixture
-def shop(settings: Any) -> None:
-    """The site with the shop in it."""
-    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "tests.shop"]
-
-
-def said(*words: str) -> str:
-    """What a command writes."""
-    out = StringIO()
-    call_command(*words, stdout=out)
-    return out.getvalue()
-
-
-@pytest.fixture
-def run(tmp_path: Path, redis: Any, transactional_db: None) -> Iterator[Run]:
-    """Starts `manage.py …` of the shop's site, and kills what is left of them."""
-    started: list[Server] = []
-
-    def start(*words: str, **environ: str) -> Server:
-        command = [sys.executable, "manage.py", *words]
-        log = tmp_path / f"command-{len(started)}.log"
-        settings = {"DJANGO_SETTINGS_MODULE": "tests.shop.settings"}
-        started.append(Server(command, log, {**servers.ENVIRON, **settings, **environ}, cwd=ROOT).start())
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.kill()
-
-
-def lines(file: Path) -> list[str]:
-    return file.read_text().splitlines() if file.exists() else []
+from proj.servers import wait_until
+from tests.events.conftest import Run, channel_of_numbers, lines, said
 
 
 def test_a_worker_is_found_by_topic_and_channel(shop: None) -> None:
@@ -193,8 +153,8 @@ def test_workers_killed_all_the_time_handle_each_message_and_remember_it_once(
     handled = list(map(int, lines(file)))
     assert set(handled) == set(range(number)), "none is lost"
     assert remembered() == number
-    wait_until(lambda: _standing()["lag"] == 0, seconds=30, what="all are acknowledged")
-    assert _standing()["dead"] == 0
+    wait_until(lambda: channel_of_numbers()["lag"] == 0, seconds=30, what="all are acknowledged")
+    assert channel_of_numbers()["dead"] == 0
     assert len(handled) - number <= kills * 256, "more came again than may have been in hand"
     print(f"{kills} kills, {len(handled) - number} handled twice")
 
@@ -205,11 +165,6 @@ def _carried_by(name: str, nsqd: str, settings: Any) -> dict[str, str]:
         return {}
     settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "EVENTS_URL": nsqd}
     return {"MYDJANGOAPP_EVENTS_URL": nsqd}
-
-
-def _standing() -> Any:
-    [found] = [one for one in json.loads(said("topics", "--json")) if one["topic"] == "numbers"]
-    return found
 
 
 def test_topics_are_shown(redis: Any) -> None:
@@ -274,70 +229,3 @@ def test_commands_say_when_events_are_away_or_off(redis: Any, settings: Any) -> 
     settings.MYDJANGOAPP = {**here, "EVENTS_URL": "off"}
     with pytest.raises(CommandError, match="switched off"):
         said("subscribe", "photos", "search")
-
-
-def test_listen_writes_a_line_a_message(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "lines"
-    sent = publish_many("numbers", "number", ({"n": n, "ü": "ß\n"} for n in range(3)))
-    listening = run("listen", "numbers", "archive", "--to", str(file), "--max", "3", "--from-beginning")
-    wait_until(lambda: not listening.running, seconds=30, what="it has written three")
-    found = [json.loads(line) for line in lines(file)]
-    assert [one["id"] for one in found] == sent
-    assert found[0]["body"] == {"n": 0, "ü": "ß\n"}
-    assert found[0].keys() == {"id", "topic", "action", "body", "attempts", "published_at"}
-
-
-@pytest.mark.django_db(transaction=True)
-def test_listen_writes_whatever_text_there_is(redis: Any, tmp_path: Path) -> None:
-    file = tmp_path / "lines"
-    said("subscribe", "numbers", "archive")
-    bodies = [{"n": "half a pair \ud800"}, {"n": "\u2028 ü"}]
-    publish_many("numbers", "number", bodies)
-    said("listen", "numbers", "archive", "--to", str(file), "--max", "2")
-    assert [json.loads(line)["body"] for line in lines(file)] == bodies
-
-
-@pytest.mark.timeout(240)
-def test_listen_may_be_killed_at_any_byte(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "lines"
-    said("subscribe", "numbers", "archive")
-    sent = publish_many("numbers", "number", ({"n": n, "text": "x" * 500} for n in range(20_000)))
-    environ = {"MYDJANGOAPP_EVENTS_TIMEOUT": "1"}
-    words = ("listen", "numbers", "archive", "--to", str(file))
-    for cut in (0, 1, 7, 300):
-        size = file.stat().st_size if file.exists() else 0
-        writing = run(*words, **environ)
-        wait_until(partial(_is_larger, file, size), seconds=30, what="it writes")
-        writing.kill()
-        with file.open("ab") as torn:  # a write of which only so many bytes came to the disk
-            torn.write(b'{"id": "torn", "body": {"text": "'[:cut] + b"y" * max(0, cut - 33))
-    run(*words, **environ)
-    wait_until(lambda: len(lines(file)) >= 20_000, seconds=60, what="all are written")
-    wait_until(lambda: _standing()["lag"] == 0, seconds=30, what="all are acknowledged")
-    found = [json.loads(line)["id"] for line in lines(file)]
-    assert sorted(found) == sorted(sent), "each once, and every line whole"
-
-
-def _is_larger(file: Path, size: int) -> bool:
-    return file.exists() and file.stat().st_size > size
-
-
-def test_listen_refuses_a_file_that_another_writes(run: Run, tmp_path: Path, redis: Any) -> None:
-    file = tmp_path / "lines"
-    run("listen", "numbers", "archive", "--to", str(file))
-    wait_until(lambda: file.exists() and _is_locked(file), seconds=30, what="it listens")
-    with pytest.raises(CommandError, match="another process writes to"):
-        call_command("listen", "numbers", "archive", "--to", str(file))
-    with pytest.raises(CommandError, match="cannot be written"):
-        call_command("listen", "numbers", "archive", "--to", str(tmp_path / "not" / "there"))
-
-
-def _is_locked(file: Path) -> bool:
-    import fcntl
-
-    with file.open("a") as opened:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
