@@ -10,6 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from celery import current_app
+from celery.signals import before_task_publish
 
 from .breaker import Breaker
 from .conf import conf
@@ -22,8 +23,18 @@ logger = logging.getLogger(__name__)
 MOST_HANGING = 8  # threads that a broker may keep waiting at the same time, each holds a connection
 GIVEN_UP_AFTER = 60.0  # seconds; then a hanging thread is taken for lost, and no longer counted
 
+SENT_AT = "feeds_sent_at"
+"""Header of each message: seconds since 1970. Tells the rescue how far the queue has come."""
+
 _breaker = Breaker(seconds=2.0)
 _hanging: list[tuple[Thread, float]] = []
+
+
+@before_task_publish.connect(dispatch_uid="mydjangoapp.note_when_it_was_sent")
+def note_when_it_was_sent(sender: str, headers: dict[str, Any], **_: Any) -> None:
+    """Also for messages that others send: `insert_into_homefeed.delay(...)`, beat, a retry."""
+    if sender.startswith("mydjangoapp.tasks."):
+        headers[SENT_AT] = time.time()
 
 
 def send(task: Task[Any, Any], *arguments: Any, **options: Any) -> bool:

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import ProgrammingError, router
+from django.db.models import Max
 
 from .conf import configured, declared
-from .exceptions import BadSetting, FeedError
+from .exceptions import DATABASE_AWAY, BadSetting, FeedError
 from .homefeed.connection import eviction_policy
+from .homefeed.delivery import LARGEST_ID
+from .models import Photo
 
 
 @register("mydjangoapp")
@@ -51,5 +56,43 @@ def redis_does_not_evict(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
             f"The feeds' Redis has maxmemory-policy {policy}: it may drop feeds and follower lists.",
             hint="CONFIG SET maxmemory-policy noeviction, and keep caches in another Redis.",
             id="mydjangoapp.W001",
+        )
+    ]
+
+
+@register("mydjangoapp")
+def time_zones_are_used(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """E005: without time zones the moments that Redis and SQL know cannot be compared."""
+    if settings.USE_TZ:
+        return []
+    return [
+        Error(
+            "mydjangoapp needs USE_TZ = True: without it no fan-out would ever end.",
+            hint="Set USE_TZ = True; Django's documentation says how to move existing data over.",
+            id="mydjangoapp.E005",
+        )
+    ]
+
+
+@register(Tags.database)
+def photo_ids_are_exact(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """E004: a photo has an id that Redis's scripts cannot count with. Part of `migrate` and of
+    `check --database default`."""
+    alias = router.db_for_write(Photo)
+    if alias not in (databases or ()):
+        return []
+    try:
+        highest = Photo.objects.using(alias).aggregate(highest=Max("id"))["highest"]
+    except (*DATABASE_AWAY, ProgrammingError):  # also before the first migration
+        return []
+    if highest is None or highest <= LARGEST_ID:
+        return []
+    return [
+        Error(
+            f"Photo {highest} has an id above {LARGEST_ID}, the largest that feeds can hold.",
+            hint="Let ids grow from below, one by one: time-based 64-bit ids do not fit.",
+            id="mydjangoapp.E004",
         )
     ]

@@ -33,6 +33,11 @@ class FollowersBeingRebuilt(FeedError):
     """Another process is rebuilding this follower list from SQL at this moment; call again."""
 
 
+class PhotoIdTooLarge(FeedError):
+    """A photo whose id is above 2**53 - 1, the largest number that Redis's scripts count with exactly; it was
+    not published. Let ids grow from below, one by one."""
+
+
 class BadUpload(FeedError):
     """An upload that is refused; nothing was saved. `field` names the part that is wrong."""
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from . import announcements, failpoints
 from .conf import conf
-from .exceptions import FeedError
+from .exceptions import FeedError, PhotoIdTooLarge
 from .homefeed import delivery, followers
 from .homefeed.delivery import Claim, Status, Verdict
 from .models import FanOut, Photo
@@ -30,19 +30,37 @@ Enqueue = Callable[[int, Any, int], bool]
 
 
 def open_for(photo: Photo) -> FanOut:
-    """The fan-out of a new photo, to be written in the photo's own transaction."""
+    """The fan-out of a new photo, to be written in the photo's own transaction.
+
+    Raises `PhotoIdTooLarge`.
+    """
+    if problem := _id_problem(photo.pk):
+        raise PhotoIdTooLarge(problem)
     return FanOut.objects.create(photo=photo)
 
 
-def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: Enqueue) -> bool:
+def _id_problem(photo: int) -> str:
+    """Why a photo with this id cannot be carried; empty if it can."""
+    if photo <= delivery.LARGEST_ID:
+        return ""
+    return (
+        f"Photo {photo} has an id above {delivery.LARGEST_ID}, the largest that feeds can hold. "
+        "Let ids grow from below, one by one."
+    )
+
+
+def carry(
+    photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: Enqueue, sent_at: float = 0.0
+) -> bool:
     """One link of the chain: serves a batch of followers; True if nobody is left to serve.
 
     May be called with the same arguments any number of times, one after the other or at once:
     each follower gets the photo once, and the chain goes on once. `cursor` only names the link, where
-    to go on is what Redis says. Raises `FeedsUnavailable` and `FeedsRefused`, with nothing lost.
+    to go on is what Redis says. `sent_at`: when the message was sent, in seconds since 1970, 0 if that is
+    not known. Raises `FeedsUnavailable` and `FeedsRefused`, with nothing lost.
     """
     author = user
-    batch = delivery.claim(photo, author, cursor, redelivered=redelivered)
+    batch = delivery.claim(photo, author, cursor, redelivered=redelivered, sent_at=sent_at)
     while True:
         if batch.verdict is Verdict.DUPLICATE:
             return False
@@ -50,7 +68,7 @@ def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: 
             _note_end(photo)
             return True
         if batch.verdict is Verdict.ABSENT:
-            row = _row_to_begin(photo)
+            row, made = _row_to_begin(photo)
             if row is None:
                 return False
             author = row.photo.user_id
@@ -67,12 +85,12 @@ def carry(photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: 
                 cursor,
                 redelivered=redelivered,
                 create=True,
-                guard=row.state != FanOut.State.WAITING,
+                guard=made or _is_late(row),
                 has_followers=has_followers,
             )
             if not batch.granted:
                 continue
-        if batch.verdict is not Verdict.NEXT and not _count_attempt(photo):
+        if batch.verdict is not Verdict.NEXT and not _count_attempt(photo, author):
             return False
         if batch.ledger_due and not _record(photo):
             delivery.cancel(photo)  # ended meanwhile: its photo was deleted while Redis was away
@@ -88,18 +106,28 @@ def _unclaimed(verdict: Verdict) -> Claim:
     return Claim(verdict, 0, 0, ledger_due=False)
 
 
-def _row_to_begin(photo: int) -> FanOut | None:
-    """The row of a fan-out that Redis knows nothing of, None if nothing is to be carried."""
+def _is_late(row: FanOut) -> bool:
+    """Whether followers may have the photo: from an earlier run, or a list built from SQL long ago."""
+    age = (timezone.now() - row.created_at).total_seconds()
+    return row.state != FanOut.State.WAITING or not 0 <= age < delivery.GUARD_AFTER
+
+
+def _row_to_begin(photo: int) -> tuple[FanOut | None, bool]:
+    """The row of a fan-out that Redis knows nothing of, None if nothing is to be carried; and whether it was
+    made just now, for a photo that was written past `uploads`."""
     try:
         truth = Photo.objects.get(id=photo)
     except Photo.DoesNotExist:
         cancelled = _close(photo, FanOut.State.CANCELLED)
         delivery.cancel(photo)
         logger.info("photo %s is not there (any more)%s", photo, ": cancelled" if cancelled else "")
-        return None
-    row, _ = FanOut.objects.get_or_create(photo=truth)
+        return None, False
+    row, made = FanOut.objects.get_or_create(photo=truth)
     row.photo = truth
-    return row if row.is_open else None
+    if (problem := _id_problem(photo)) and row.is_open:
+        _give_up(photo, truth.user_id, problem)
+        return None, made
+    return (row if row.is_open else None), made
 
 
 def _is_pulled(photo: int, author: object) -> bool:
@@ -124,7 +152,7 @@ def _is_pulled(photo: int, author: object) -> bool:
     return True
 
 
-def _count_attempt(photo: int) -> bool:
+def _count_attempt(photo: int, author: object) -> bool:
     """Notes a start before the work begins, so that work which kills its worker cannot go on for ever.
 
     False if it was one too many: the fan-out has then been given up as failed.
@@ -147,15 +175,19 @@ def _count_attempt(photo: int) -> bool:
     if begun:
         return True
     starts = conf.MAX_ATTEMPTS
-    if _close(photo, FanOut.State.FAILED, last_error=f"gave up after {starts} starts without progress"):
-        logger.error(
-            "fan-out of photo %s failed: %d starts without progress, %d followers served",
-            photo,
-            starts,
-            cursor,
-        )
-    delivery.cancel(photo)
+    _give_up(photo, author, f"gave up after {starts} starts without progress, {cursor:,} followers served")
     return False
+
+
+def _give_up(photo: int, author: object, why: str) -> None:
+    """Ends a fan-out as failed and clears away what Redis holds of it, so that the author's follower list can
+    be compacted and repaired. If Redis is away, what comes across it later does that."""
+    if _close(photo, FanOut.State.FAILED, last_error=why):
+        logger.error("fan-out of photo %s failed: %s", photo, why)
+    try:
+        delivery.cancel(photo, author)
+    except FeedError as error:
+        logger.warning("photo %s: %s", photo, error)
 
 
 def _record(photo: int) -> bool:
@@ -196,13 +228,13 @@ def _close(photo: int, state: FanOut.State, **fields: Any) -> bool:
     )
 
 
-def count_refusal(photo: int) -> None:
+def count_refusal(photo: int, author: object) -> None:
     """Counts a message that Redis refused to the end: a key of a wrong type will not heal by itself."""
     row = FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN)
     row.update(attempts=F("attempts") + 1, heartbeat_at=timezone.now())
     attempts, error = row.values_list("attempts", "last_error").first() or (0, "")
-    if attempts > conf.MAX_ATTEMPTS and _close(photo, FanOut.State.FAILED, last_error=error):
-        logger.error("fan-out of photo %s failed: Redis refused it %d times: %s", photo, attempts, error)
+    if attempts > conf.MAX_ATTEMPTS:
+        _give_up(photo, author, f"Redis refused it {attempts} times: {error}")
 
 
 def note_error(photo: int, error: Exception) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -21,7 +21,7 @@ from . import announcements
 from .conf import conf
 from .exceptions import FeedsRefused
 from .fanouts import Enqueue, cancel
-from .homefeed import delivery
+from .homefeed import delivery, queue
 from .homefeed.delivery import Progress
 from .models import FanOut, Photo
 
@@ -31,10 +31,11 @@ AT_ONCE = 1_000  # rows
 
 
 def rescue(enqueue: Enqueue) -> int:
-    """Enqueues again what waits or stands still for longer than the lease; returns how many.
+    """Enqueues again what waits or stands still for longer than the lease and has lost its message; returns
+    how many. Each goes on where Redis says.
 
-    Each goes on where Redis says. One whose Redis state is alive is only noted. Raises
-    `FeedsUnavailable`; what is left then is looked at the next time.
+    One whose Redis state is alive is only noted. One whose message may still be in the broker's queue is left
+    alone (`_Look`). Raises `FeedsUnavailable`; what is left then is looked at the next time.
     """
     now = timezone.now()
     stalled_before = now - timedelta(seconds=conf.LEASE_SECONDS)
@@ -42,22 +43,67 @@ def rescue(enqueue: Enqueue) -> int:
         Q(heartbeat_at__lt=stalled_before) | Q(heartbeat_at=None, created_at__lt=stalled_before)
     )
     rows = list(stalled.order_by("id")[:AT_ONCE])
+    if not rows:
+        return 0
+    look = _Look(queue.look(), now, len(rows))
     authors = _authors(row.photo_id for row in rows)
     rescued = 0
     for row in rows:
-        seen = _progress(row.photo_id)
+        seen = _progress(row.photo_id) if row.state == FanOut.State.RUNNING else None
+        is_there = row.photo_id in authors
+        is_alive = seen is not None and 0 <= seen.idle < conf.LEASE_SECONDS and seen.ended is None
+        if is_there and not is_alive and not look.has_lost_its_message(row, seen):
+            continue
         claimed = FanOut.objects.filter(id=row.id, state=row.state, heartbeat_at=row.heartbeat_at)
         if not claimed.update(heartbeat_at=now):
             continue
-        if row.photo_id not in authors:
+        if not is_there:
             cancel(row.photo_id)
+        if not is_there or is_alive:
             continue
-        if seen and seen.idle < conf.LEASE_SECONDS and seen.ended is None:
-            continue
+        seen = seen or _progress(row.photo_id)
         logger.warning("photo %s stood still at %d: enqueued again", row.photo_id, seen.cursor if seen else 0)
         enqueue(row.photo_id, authors[row.photo_id], seen.cursor if seen else 0)
         rescued += 1
+    if look.has_probed:
+        queue.note_probe()
     return rescued
+
+
+class _Look:
+    """One look at the stalled: tells a message that was lost from one that is merely queued.
+
+    Queues are first in, first out. So a message is lost if one that was sent a lease later has been taken.
+    If none has been taken for a lease, workers or messages are gone: then one fan-out, or the few there
+    are, is enqueued as a probe, each time after twice the pause. When a worker takes it, it has overtaken
+    all that were lost.
+    """
+
+    OVERDUE = 32  # leases; enqueued again whatever the queue looks like
+    FEW = 3
+
+    def __init__(self, at: queue.Queue, now: datetime, stalled: int) -> None:
+        self._lease = conf.LEASE_SECONDS
+        self._now = now.timestamp()
+        # A sender whose clock is ahead must not keep all others waiting.
+        self._front = min(at.front, self._now)
+        is_moving = at.idle is not None and 0 <= at.idle < self._lease
+        pause = self._lease * min(2 ** min(at.probes, 5), self.OVERDUE) if at.probes else 0.0
+        is_asked = 0 <= at.probed < pause
+        self._probes = 0 if is_moving or is_asked else stalled if stalled <= self.FEW else 1
+        self.has_probed = False
+
+    def has_lost_its_message(self, row: FanOut, seen: Progress | None) -> bool:
+        queued = (row.heartbeat_at or row.created_at).timestamp()
+        if seen:
+            queued = max(queued, seen.beat)
+        if queued + self._lease < self._front or queued + self.OVERDUE * self._lease < self._now:
+            return True
+        if not self._probes:
+            return False
+        self._probes -= 1
+        self.has_probed = True
+        return True
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,11 @@ def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, curs
     """Carries a photo to the next batch of its author's followers and enqueues the batch after it."""
     message = self.request.delivery_info or {}
     redelivered = bool(message.get("redelivered")) or self.request.retries > 0
+    sent_at = float((self.request.headers or {}).get(broker.SENT_AT) or 0)
     try:
-        ended = fanouts.carry(photo_id, user_id, cursor, redelivered=redelivered, enqueue=enqueue)
+        ended = fanouts.carry(
+            photo_id, user_id, cursor, redelivered=redelivered, enqueue=enqueue, sent_at=sent_at
+        )
         failpoints.reach("carried", photo_id)
         if ended:
             _settle_later()
@@ -56,7 +59,7 @@ def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, curs
             fanouts.note_error(photo_id, error)
         if self.request.retries >= RETRIES:
             if isinstance(error, FeedsRefused):
-                fanouts.count_refusal(photo_id)
+                fanouts.count_refusal(photo_id, user_id)
             return  # the ledger still has it as open: the rescue goes on, and its attempts are counted
         raise self.retry(exc=error, countdown=2**self.request.retries) from error
 

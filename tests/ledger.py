@@ -39,13 +39,16 @@ def settled(photo: int) -> str:
 
 
 def grow_old(photo: int, seconds: float) -> None:
-    """As if its last sign of life had been so long ago, in SQL and in Redis."""
+    """As if its last sign of life, and the last message of any, had been so long ago, in SQL and in Redis."""
     then = timezone.now() - timedelta(seconds=seconds)
     FanOut.objects.filter(photo_id=photo).update(created_at=then)
     FanOut.objects.filter(photo_id=photo).exclude(heartbeat_at=None).update(heartbeat_at=then)
     client = followers_client()
     if client.exists(keys.fanout(photo)):
         client.hincrbyfloat(keys.fanout(photo), "beat", -seconds)
+    if client.exists(keys.queue()):
+        for field in ("moved", "probed"):
+            client.hincrbyfloat(keys.queue(), field, -seconds)
 
 
 def followers_client() -> Any:

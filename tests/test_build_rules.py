@@ -14,7 +14,9 @@ import pytest
 from django.db import connection as database
 
 from mydjangoapp import graph
-from mydjangoapp.homefeed import keys, rebuild, scripts
+from mydjangoapp.homefeed import followers, keys, rebuild, scripts
+from mydjangoapp.models import Photo
+from tests import ledger
 from tests.feeds import People, carry, ids_of, logged_in, paged, publish, truth_of
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
@@ -190,3 +192,48 @@ def test_an_old_photo_that_arrives_late_is_in_its_place_and_once(
     client.get("/feed/")
     carry(photos[0], author)
     assert paged(client, 3) == photos[::-1]
+
+
+@pytest.mark.parametrize("batch_size", [10_000, 1])
+def test_a_photo_in_a_list_built_from_sql_is_not_pushed_again_by_its_chain(
+    make_users: People, redis: Any, settings: Any, batch_size: int
+) -> None:
+    """Published, then read by a follower without floor and by the author, then carried."""
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "BATCH_SIZE": batch_size}
+    me, author, other = make_users(3)
+    followers.apply(author.pk, [])
+    for user in (other, me):
+        graph.follow(user, author)
+    assert followers.compact(author.pk), "no mark guards the pushes"
+    [photo] = publish(author)
+    for reader in (me, author):
+        assert ids_of(logged_in(reader).get("/feed/")) == [photo]
+        assert redis.lrange(keys.homefeed(reader.pk), 0, -1) == [str(photo).encode()]
+    cursor = 0
+    while sent := ledger.carry(photo, author, cursor):
+        cursor = sent[0][2]
+    for user in (me, author, other):
+        assert redis.lrange(keys.homefeed(user.pk), 0, -1) == [str(photo).encode()], "once"
+    assert not redis.exists(keys.built(photo)), "nothing is left of it"
+
+
+def test_a_photo_whose_row_is_made_late_is_not_pushed_to_those_who_have_it(
+    make_users: People, redis: Any
+) -> None:
+    me, author = make_users(2)
+    graph.follow(me, author)
+    followers.compact(author.pk)
+    [photo] = Photo.objects.bulk_create([Photo(user=author, description="imported")])
+    assert ids_of(logged_in(me).get("/feed/")) == [photo.pk]
+    ledger.carry(photo.pk, author)
+    assert redis.lrange(keys.homefeed(me.pk), 0, -1) == [str(photo.pk).encode()]
+
+
+def test_a_build_whose_reply_was_lost_may_be_asked_for_again(make_users: People) -> None:
+    """The client repeats the call: it is not told that another reader is at it."""
+    [me] = make_users(1)
+    names = [keys.build(me.pk), keys.token(me.pk), keys.homefeed(me.pk), keys.floor(me.pk)]
+    first = scripts.begin_build(names, ["mine", 3_000, 0])
+    assert first is not None
+    assert scripts.begin_build(names, ["mine", 3_000, 0]) == first
+    assert scripts.begin_build(names, ["another", 3_000, 0]) is None

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.checks import ERROR
 from django.core.management import call_command
+from django.db import connection as database
 from django.utils import timezone
 
 from mydjangoapp import fanouts, tasks
+from mydjangoapp.checks import photo_ids_are_exact
+from mydjangoapp.exceptions import PhotoIdTooLarge
 from mydjangoapp.homefeed import delivery, keys
 from mydjangoapp.models import FanOut, Photo
 from proj.servers import wait_until
 from tests.checker import ALL_ONCE, fill, outcome, state
+from tests.feeds import ids_of, logged_in
 from tests.ledger import Sent, carry, followers_client, publish, settled
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
@@ -165,3 +171,33 @@ def test_readyz_names_a_chain_that_stands_still(author: Any, client: Any) -> Non
         state="running", heartbeat_at=timezone.now() - timedelta(seconds=60)
     )
     assert "has stood still for 60 s" in client.get("/readyz/").json()["fanouts"]
+
+
+@pytest.fixture
+def ids_begin_again(transactional_db: None) -> Iterator[None]:
+    """SQLite goes on above the highest id that there ever was."""
+    yield
+    if database.vendor == "sqlite":
+        with database.cursor() as cursor:
+            cursor.execute("DELETE FROM sqlite_sequence WHERE name = 'mydjangoapp_photo'")
+
+
+def test_a_photo_whose_id_lua_cannot_count_with_is_refused(
+    author: Any, redis: Any, ids_begin_again: None
+) -> None:
+    """Above 2**53 ids came out of the scripts changed."""
+    largest = 2**53 - 1
+    users = fill(author.pk, 3)
+    photo = Photo.objects.create(id=largest, user=author, description="the last of all")
+    carry(photo.pk, author)
+    assert outcome(photo.pk, users) == ALL_ONCE
+    with pytest.raises(PhotoIdTooLarge, match="Let ids grow from below"):
+        Photo.objects.create(id=largest + 1, user=author, description="one too many")
+    assert Photo.objects.count() == FanOut.objects.count() == 1, "nothing is half done"
+    Photo.objects.bulk_create([Photo(id=largest + 2, user=author, description="past everything")])
+    carry(largest + 2, author)
+    row = FanOut.objects.get(photo_id=largest + 2)
+    assert (row.state, "Let ids grow" in row.last_error) == ("failed", True)
+    [problem] = photo_ids_are_exact(None, databases=["default"])
+    assert (problem.id, problem.level) == ("mydjangoapp.E004", ERROR)
+    assert ids_of(logged_in(author).get("/feed/")) == [largest + 2, largest], "from SQL"

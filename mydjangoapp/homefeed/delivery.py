@@ -8,6 +8,7 @@ done, and a message that comes twice finds its work already claimed (`lua/claim.
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +24,7 @@ from redis.exceptions import NoScriptError
 from .. import failpoints
 from ..conf import conf
 from ..exceptions import FeedsUnavailable
-from . import keys, scripts
+from . import keys, scripts, turns
 from .connection import client, edge
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ ENQUEUE_AT = 0.5
 TRIM_SHARE = 10  # lists grow by a tenth of MAX_LENGTH before they are cut back, all at once
 RETRY_SECONDS = 0.2
 ENDED_SECONDS = 600  # how long the hash stays for late readers of the progress
+GUARD_AFTER = 3_600  # seconds; a chain that begins or goes on so late looks before each push,
+BUILT_SECONDS = 86_400  # because what is known of lists built meanwhile is kept for a limited time
+LARGEST_ID = 2**53 - 1  # of a photo: Lua's numbers are exact up to there
 
 
 class Verdict(StrEnum):
@@ -102,17 +106,19 @@ def claim(
     create: bool = False,
     guard: bool = False,
     has_followers: bool = False,
+    sent_at: float = 0.0,
 ) -> Claim:
     """Asks for the batch that begins at `cursor`; of any number of callers one gets it.
 
     `create` begins the chain where Redis knows nothing of it; `guard` then makes each push look
     whether the photo is there already (for a chain whose state was lost, though its pushes may not be).
+    `sent_at`: when the message was sent, in seconds since 1970, 0 if that is not known.
     """
     verdict, start, stop, since = scripts.claim(
-        [keys.fanout(photo), keys.followers(author), keys.state(author), keys.running(author)],
+        [keys.fanout(photo), keys.followers(author), keys.state(author), keys.running(author), keys.queue()],
         [photo, cursor, conf.BATCH_SIZE, conf.LEASE_SECONDS]
         + [int(flag) for flag in (redelivered, create, guard, has_followers)]
-        + [author],
+        + [str(author), secrets.token_hex(8), sent_at, GUARD_AFTER],
     )
     return Claim(Verdict(verdict.decode()), int(start), int(stop), ledger_due=since >= 1)
 
@@ -127,10 +133,17 @@ def serve(photo: int, author: object, batch: Claim, enqueue: Callable[[int], boo
     Round trips: one per slice, `SLICES_IN_FLIGHT` of them open at once.
     """
     names = [keys.fanout(photo), keys.followers(author), keys.marks(author)]
-    names += [keys.state(author), keys.running(author)]
+    names += [keys.state(author), keys.running(author), keys.built(photo)]
     enqueue_at = batch.start + int((batch.stop - batch.start) * ENQUEUE_AT)
-    arguments = [photo, author, *keys.homefeed_words(), conf.SLICE_SIZE, batch.start, batch.stop, enqueue_at]
-    arguments += [conf.MAX_LENGTH, trim_slack(), int(conf.INACTIVE_AFTER is not None)]
+    arguments = [photo, str(author), *keys.homefeed_words(), conf.SLICE_SIZE]
+    arguments += [
+        batch.start,
+        batch.stop,
+        enqueue_at,
+        conf.MAX_LENGTH,
+        trim_slack(),
+        int(conf.INACTIVE_AFTER is not None),
+    ]
     give_up_at = time.monotonic() + conf.LEASE_SECONDS
     order = _Order(enqueue, photo, batch.stop)
     try:
@@ -258,7 +271,10 @@ def progress(photo: int) -> Progress | None:
 
 def ended_for(photos: Sequence[int]) -> list[float | None]:
     """For each fan-out how many seconds ago it ended, None if Redis knows of no end, or has something else
-    under its key. One round trip."""
+    under its key. One round trip.
+
+    Where the server's clock was set back the seconds are counted from now on.
+    """
     with edge():
         pipeline = client().pipeline(transaction=False)
         pipeline.time()
@@ -266,21 +282,24 @@ def ended_for(photos: Sequence[int]) -> list[float | None]:
             pipeline.hget(keys.fanout(photo), "ended")
         (seconds, microseconds), *ended = pipeline.execute(raise_on_error=False)
     now = seconds + microseconds / 1e6
-    return [now - float(at) if isinstance(at, bytes) else None for at in ended]
+    ages = [now - float(at) if isinstance(at, bytes) else None for at in ended]
+    if ahead := [photo for photo, age in zip(photos, ages, strict=True) if age is not None and age < 0]:
+        with edge():
+            pipeline = client().pipeline(transaction=False)
+            for photo in ahead:
+                pipeline.hset(keys.fanout(photo), "ended", f"{now:.6f}")
+            pipeline.execute(raise_on_error=False)
+    return [None if age is None else max(0.0, age) for age in ages]
 
 
 def rescue_is_wanted() -> bool:
-    """Whether no rescue has begun within the last second; says so once. One round trip."""
-    with edge():
-        return bool(client().set(keys.rescuing(), 1, nx=True, px=1_000))
+    """True for one caller a second. One round trip."""
+    return turns.begin(keys.rescuing(), 1.0)
 
 
 def settle_is_wanted() -> bool:
-    """Whether nobody has been told yet to settle the fan-outs that end now; says so once per
-    `SETTLE_SECONDS`. One round trip."""
-    with edge():
-        milliseconds = max(1, int(conf.SETTLE_SECONDS * 1000))
-        return bool(client().set(keys.settling(), 1, nx=True, px=milliseconds))
+    """True for one caller per `SETTLE_SECONDS`, who has the fan-outs settled that end now. One round trip."""
+    return turns.begin(keys.settling(), conf.SETTLE_SECONDS)
 
 
 def retire(photos: Iterable[int]) -> None:
@@ -298,12 +317,27 @@ def note_pulled(photo: int) -> None:
         client().set(keys.pulled(), photo)
 
 
-def cancel(photo: int) -> None:
-    """Stops a fan-out: whoever carries it finds nothing more to do. Two round trips, repeatable."""
+def cancel(photo: int, author: object = None) -> None:
+    """Stops a fan-out: a worker that carries it finds nothing more to do. Two round trips, repeatable.
+
+    With `author` also what a lost or damaged hash has left of it is cleared away.
+    """
     with edge():
-        author: Any = client().hget(keys.fanout(photo), "author")
+        pipeline = client().pipeline(transaction=False)
+        pipeline.hget(keys.fanout(photo), "author")
+        [noted] = pipeline.execute(raise_on_error=False)
+        authors = {noted.decode()} if isinstance(noted, bytes) else set()
         if author is not None:
-            pipeline = client().pipeline(transaction=True)
-            pipeline.srem(keys.running(author.decode()), str(photo))
-            pipeline.delete(keys.fanout(photo))
-            pipeline.execute()
+            authors.add(str(author))
+        pipeline = client().pipeline(transaction=True)
+        for one in authors:
+            pipeline.srem(keys.running(one), str(photo))
+        pipeline.delete(keys.fanout(photo), keys.built(photo))
+        pipeline.execute()
+
+
+def under_way(author: object) -> list[int]:
+    """Photos of the author whose fan-outs keep the follower list from being rewritten. One round trip."""
+    with edge():
+        found: Any = client().smembers(keys.running(author))
+    return [int(photo) for photo in found if photo.isdigit()]

@@ -16,8 +16,8 @@ from more_itertools import batched
 
 from ..conf import conf
 from ..exceptions import FollowersBeingRebuilt
-from ..models import Follow
-from . import keys, scripts
+from ..models import FanOut, Follow
+from . import delivery, keys, scripts
 from .connection import client, edge
 
 CHANGES_PER_CALL = 200  # about 0.6 ms in Redis
@@ -98,7 +98,11 @@ def ensure(author: Any) -> bool:
         return True
     if not Follow.objects.filter(followee_id=author).exists():
         return False
-    return rebuild(author) > 0 or exist(author)
+    if rebuild(author) > 0 or exist(author):
+        return True
+    if Follow.objects.filter(followee_id=author).exists():
+        raise FollowersBeingRebuilt(f"The follower list of {author} is on its way; try again in a moment.")
+    return False
 
 
 def rebuild(author: Any) -> int:
@@ -118,8 +122,10 @@ def rebuild(author: Any) -> int:
         if scripts.append_rewrite(names, arguments) != b"appended":
             raise FollowersBeingRebuilt(f"Another process took over rebuilding the followers of {author}.")
         last, read = rows[-1][0], read + len(rows)
-    swapped = _swap(author, rewrite, highest=2 * last + 1, copied=False) == b"swapped"
-    return read if swapped else 0
+    outcome = _swap(author, rewrite, highest=2 * last + 1, copied=False)
+    if outcome == b"lost":
+        raise FollowersBeingRebuilt(f"Another process took over rebuilding the followers of {author}.")
+    return read if outcome == b"swapped" else 0
 
 
 def _rows(author: Any) -> Iterator[list[tuple[int, Any]]]:
@@ -178,12 +184,26 @@ def _begin(author: Any, *, must_exist: bool) -> str | None:
     rewrite = secrets.token_hex(8)
     names = [keys.followers(author), keys.state(author), keys.rewrite(author)]
     names += [keys.next_followers(author), keys.next_marks(author), keys.running(author)]
-    outcome = scripts.begin_rewrite(names, [rewrite, conf.LEASE_SECONDS, int(must_exist), keys.fanout("")])
+    arguments = [rewrite, conf.LEASE_SECONDS, int(must_exist), keys.fanout("")]
+    outcome = scripts.begin_rewrite(names, arguments)
+    if outcome == b"not now" and _clear_ended(author):
+        outcome = scripts.begin_rewrite(names, arguments)
     if outcome == b"held":
         raise FollowersBeingRebuilt(
             f"The follower list of {author} is being rewritten; try again in a moment."
         )
     return rewrite if outcome == b"begun" else None
+
+
+def _clear_ended(author: Any) -> bool:
+    """Clears away what Redis still holds of fan-outs that have ended as the ledger says: it was away when
+    they were given up or cancelled. True if there was any."""
+    photos = delivery.under_way(author)
+    ended = FanOut.objects.filter(photo_id__in=photos).exclude(state__in=FanOut.OPEN)
+    cleared = list(ended.values_list("photo_id", flat=True))
+    for photo in cleared:
+        delivery.cancel(photo, author)
+    return bool(cleared)
 
 
 def _swap(author: Any, rewrite: str, *, highest: int, copied: bool) -> bytes:

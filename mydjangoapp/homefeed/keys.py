@@ -72,6 +72,17 @@ def fanout(photo: object) -> str:
     return _key("fanout", photo)
 
 
+def built(photo: object) -> str:
+    """`fanout-built:{photo}`, set: users whose list was built from SQL with this photo before its fan-out had
+    ended; pushes to them look whether it is there. Goes when the fan-out ends, or after a day."""
+    return _key("fanout-built", photo)
+
+
+def queue() -> str:
+    """`queue`, hash: how far the broker's queue has come (see `lua/claim.lua`). Kept."""
+    return f"{conf.KEY_PREFIX}queue"
+
+
 def homefeed(user: object) -> str:
     """`homefeed:{user}`, list: photo ids, newest arrival first; at most `MAX_LENGTH` and a tenth."""
     return _key("homefeed", user)
@@ -120,6 +131,17 @@ def settling() -> str:
     """`settling`, string: a task is on its way that looks at the fan-outs that have ended. Lives for
     `SETTLE_SECONDS`."""
     return f"{conf.KEY_PREFIX}settling"
+
+
+def catching_up() -> str:
+    """`catching-up`, string: token of the process that empties the graph's outbox. Lives for as long as that
+    takes, some seconds."""
+    return f"{conf.KEY_PREFIX}catching-up"
+
+
+def sending() -> str:
+    """`sending`, string: the same for the outbox of events."""
+    return f"{conf.KEY_PREFIX}sending"
 
 
 def pulled() -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from typing import Any
 
 from ..conf import conf
+from ..models import FanOut
 from . import keys, scripts, truth
-from .delivery import trim_slack
+from .delivery import BUILT_SECONDS, LARGEST_ID, trim_slack
+
+logger = logging.getLogger(__name__)
 
 
 def build(user: Any, *, again: bool = False) -> bool:
@@ -24,8 +28,16 @@ def build(user: Any, *, again: bool = False) -> bool:
     if begun is None:
         return False
     token, had_list = begun
-    ids = list(truth.carried_to(user).values_list("id", flat=True)[: conf.MAX_LENGTH])
-    floor = ids[-1] if len(ids) >= conf.MAX_LENGTH else 0
+    # One query: a photo and its fan-out as they were at the same moment.
+    rows = list(
+        truth.carried_to(user).values_list("id", "fanout__state", "fanout__finished_at")[: conf.MAX_LENGTH]
+    )
+    if rows and rows[0][0] > LARGEST_ID:
+        logger.error("the feed of user %s stays in SQL: photo %s has too large an id", user, rows[0][0])
+        return False
+    floor = rows[-1][0] if len(rows) >= conf.MAX_LENGTH else 0
+    to_come = [photo for photo, state, ended in rows if state in FanOut.OPEN and ended is None]
     arguments = [token, had_list, floor, conf.MAX_LENGTH, trim_slack(), conf.INACTIVE_AFTER or ""]
+    arguments += [str(user), BUILT_SECONDS, *(photo for photo, *_ in rows)]
     names = [keys.build(user), keys.token(user), keys.homefeed(user), keys.floor(user)]
-    return bool(scripts.swap_build(names, [*arguments, *ids]))
+    return bool(scripts.swap_build([*names, *map(keys.built, to_come)], arguments))

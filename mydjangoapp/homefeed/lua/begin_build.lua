@@ -8,7 +8,11 @@
 -- voided by whatever changes that state. Atomic, so that one reader in a hundred builds. O(1).
 local there = redis.call('EXISTS', KEYS[3])
 if there == 1 and ARGV[3] ~= '1' and tonumber(redis.call('GET', KEYS[4])) then return false end
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
+local holder = redis.call('GET', KEYS[1])
+-- Held for longer than anybody holds it: this server's clock was set back.
+local held = holder and redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[2])
+if held and holder ~= ARGV[1] then return false end  -- our own: a call whose reply was lost, repeated
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local token = redis.call('GET', KEYS[2])
 if not token then
   token = ARGV[1]

@@ -12,7 +12,9 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 if redis.call('HGET', KEYS[3], 'token') == ARGV[1] then return 'begun' end
 local beat = redis.call('HGET', KEYS[3], 'beat')
-if beat and now - tonumber(beat) < tonumber(ARGV[2]) then return 'held' end
+local idle = beat and now - tonumber(beat)
+-- Below zero: this server's clock was set back, and nobody knows how old the beat is.
+if idle and idle >= 0 and idle < tonumber(ARGV[2]) then return 'held' end
 local live = redis.call('EXISTS', KEYS[1]) == 1
 if ARGV[3] == '1' and not live then return 'not now' end
 if live then

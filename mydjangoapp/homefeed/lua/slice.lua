@@ -1,7 +1,7 @@
 -- slice: push the photo to the next few followers and move the cursor past them, in one step.
 --
 -- KEYS  1 fanout:{photo}  2 followers:{author}  3 followers-marks:{author}
---       4 followers-state:{author}  5 fanouts:{author}
+--       4 followers-state:{author}  5 fanouts:{author}  6 fanout-built:{photo}
 -- ARGV  1 photo  2 author  3..5 what precedes a user id in homefeed:, floor: and token: keys
 --       6 followers in a slice  7 first index of the caller's batch  8 index behind its last
 --       9 cursor from which on the next link is enqueued  10 MAX_LENGTH  11 ids above it before a trim
@@ -60,15 +60,17 @@ end
 
 local guard = f[5] == '1'
 local upto = math.max(cursor, math.min(cursor + tonumber(ARGV[6]), stop, length))
-local users, marks = {}, false
+local users, marks, built = {}, false, false
 if upto > cursor then
   users = call('LRANGE', KEYS[2], cursor, upto - 1)
   marks = call('EXISTS', KEYS[3]) == 1 and call('HMGET', KEYS[3], unpack(users))
+  -- Lists that were built from SQL since the photo was published have it already.
+  built = call('EXISTS', KEYS[6]) == 1 and call('SMISMEMBER', KEYS[6], unpack(users))
 end
 
 local i, gone, refused, refused_key, refused_error = 0, 0, 0, '', ''
 local function serve()
-  if i == 0 and not f[4] then push(ARGV[2], guard) end
+  if i == 0 and not f[4] then push(ARGV[2], guard or call('SISMEMBER', KEYS[6], ARGV[2]) == 1) end
   while i < #users do
     i = i + 1
     local mark = marks and marks[i]
@@ -76,7 +78,7 @@ local function serve()
     if mark and cursor + i - 1 < tonumber(string.match(mark, '^%d+')) then
       gone = gone + 1
     else
-      push(users[i], guard or mark)
+      push(users[i], guard or mark or (built and built[i] == 1))
     end
   end
 end
@@ -107,6 +109,7 @@ end
 if upto >= length then
   call('HSET', KEYS[1], 'ended', now)
   call('SREM', KEYS[5], photo)
+  call('DEL', KEYS[6])
   return {'ended', 0, refused, refused_key, refused_error}
 end
 local enqueue = 0

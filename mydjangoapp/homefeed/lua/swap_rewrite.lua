@@ -7,6 +7,7 @@
 --   cursor points into the present list; the rewrite is given up) or "lost"
 --
 -- Atomic, so that no change falls between the lists. O(1): the old list is freed in the background.
+if redis.call('HGET', KEYS[3], 'generation') == ARGV[3] then return 'swapped' end  -- a call that is repeated
 if redis.call('HGET', KEYS[4], 'token') ~= ARGV[1] then return 'lost' end
 local live = redis.call('EXISTS', KEYS[1]) == 1
 if live and redis.call('SCARD', KEYS[7]) > 0 then

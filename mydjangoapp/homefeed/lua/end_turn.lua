@@ -1,0 +1,9 @@
+-- end_turn: give a turn back.
+--
+-- KEYS  1 the turn
+-- ARGV  1 token of the call that took it
+-- Returns 1 if it was given back, 0 if it is somebody else's by now
+--
+-- Atomic, so that nobody's turn is ended by another. O(1).
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
