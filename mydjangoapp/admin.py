@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from . import graph, images, likes, rescue, tasks
 from .circles import members
 from .exceptions import BadUpload
+from .homefeed import delivery
 from .models import Block, Circle, CircleMembership, FanOut, Follow, Like, Mute, Photo, UploadKey
 
 
@@ -89,7 +90,7 @@ class _PairAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
 
 
 class PairForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """Nobody stands so to himself."""
+    """Two different users."""
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or self.cleaned_data
@@ -130,9 +131,19 @@ class FanOutAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the
     actions = ("begin_again",)
     list_display = ("photo_id", "state", "reached", "total", "attempts", "started_at", "finished_at")
     list_filter = ("state",)
-    search_fields = ("=photo_id",)
+    search_fields = ("=photo__id",)
+    search_help_text = "The id of a photo"
     fields = (*list_display, "cursor", "created_at", "heartbeat_at", "last_error")
     show_full_result_count = False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[FanOut], search_term: str
+    ) -> tuple[QuerySet[FanOut], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        is_id = term.isascii() and term.isdigit() and int(term) <= delivery.LARGEST_ID
+        return (queryset.filter(photo_id=int(term)) if is_id else queryset.none()), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celery import current_app
 from celery.signals import before_task_publish
 
+from . import patience
 from .breaker import Breaker
 from .conf import conf
 
@@ -56,6 +57,16 @@ def send(task: Task[Any, Any], *arguments: Any, **options: Any) -> bool:
     return not why
 
 
+def send_by_name(name: str, *arguments: Any) -> bool:
+    """The same for a task of the app's own that the caller must not import."""
+    return send(current_app.tasks[f"mydjangoapp.tasks.{name}"], *arguments)
+
+
+def plain(user: Any) -> Any:
+    """A user id as JSON can hold it."""
+    return user if isinstance(user, int) else str(user)
+
+
 def problem() -> str:
     """Why the broker cannot be reached, in a few words; empty if it can."""
 
@@ -70,6 +81,8 @@ def _in_time(act: Callable[[], object]) -> str:
     """Does it in a thread; returns what is wrong, if it was not done within `PUBLISH_TIMEOUT`."""
     if not _breaker.allows():
         return "it did not answer a moment ago"
+    if patience.is_over():
+        return "other servers have used up the time that a commit may take"
     now = time.monotonic()
     _hanging[:] = [(one, at) for one, at in _hanging if one.is_alive() and now - at < GIVEN_UP_AFTER]
     if len(_hanging) >= MOST_HANGING:
@@ -78,7 +91,8 @@ def _in_time(act: Callable[[], object]) -> str:
     ended: list[Exception | None] = []
     thread = Thread(target=copy_context().run, args=(_act, act, ended), name="publish", daemon=True)
     thread.start()
-    thread.join(conf.PUBLISH_TIMEOUT)
+    with patience.waiting():
+        thread.join(patience.seconds(conf.PUBLISH_TIMEOUT))
     if not ended:
         _breaker.trip()
         _hanging.append((thread, now))

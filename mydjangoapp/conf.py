@@ -244,6 +244,18 @@ class Conf:
         why="follows and unfollows since the last compaction of a follower list before the next one; "
         "at least a tenth of the list's length",
     )
+    KEEP_UPLOAD_KEYS = _number(
+        7,
+        unit="days",
+        most=36_500,
+        why="how long an Idempotency-Key stands for its photo; then manage.py prune deletes it",
+    )
+    KEEP_FANOUTS = _number(
+        90,
+        unit="days",
+        most=36_500,
+        why="how long the ledger knows a fan-out that has ended; a later message still does nothing",
+    )
     EVENTS_URL: Setting[str | None] = Setting(
         None,
         unit="URL",
@@ -283,6 +295,18 @@ class Conf:
         100_000,
         unit="messages",
         why="finished messages of a topic that are kept for channels that begin at the beginning",
+    )
+    EVENTS_KEEP_DEAD = _number(
+        30,
+        unit="days",
+        most=36_500,
+        why="how long dead letters are kept for replay; /readyz/ and /metrics tell of them meanwhile",
+    )
+    EVENTS_BEHIND = _number(
+        100_000,
+        unit="messages",
+        why="a channel that is further behind is named in /readyz/: nobody serves it, and what waits for it "
+        "fills the Redis that carries the events",
     )
     EVENTS_DRAIN = _seconds(
         10.0,

@@ -16,6 +16,7 @@ STEPS = {
     "claimed": "a batch is claimed, none of its slices served",
     "served": "a slice is served, the batch is not",
     "enqueued": "the next link is enqueued, this message not acknowledged",
+    "deleted": "a deletion is committed, nothing has been told of it",
     "carried": "the batch is served, its message not acknowledged",
 }
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from . import announcements, failpoints
+from . import announcements, database, failpoints
 from .conf import conf
 from .exceptions import FeedError, PhotoIdTooLarge
 from .homefeed import delivery, followers
@@ -122,7 +122,12 @@ def _row_to_begin(photo: int) -> tuple[FanOut | None, bool]:
         delivery.cancel(photo)
         logger.info("photo %s is not there (any more)%s", photo, ": cancelled" if cancelled else "")
         return None, False
-    row, made = FanOut.objects.get_or_create(photo=truth)
+    row, made = FanOut.objects.filter(photo=truth).first(), False
+    if row is None and timezone.now() - truth.created_at > timedelta(days=conf.KEEP_FANOUTS):
+        logger.info("photo %s is older than the ledger: it has been carried", photo)
+        return None, False
+    if row is None:
+        row, made = FanOut.objects.get_or_create(photo=truth)
     row.photo = truth
     if (problem := _id_problem(photo)) and row.is_open:
         _give_up(photo, truth.user_id, problem)
@@ -145,7 +150,7 @@ def _is_pulled(photo: int, author: object) -> bool:
         return False
     Photo.objects.filter(id=photo).update(pulled=True)
     delivery.note_pulled(photo)
-    with transaction.atomic():
+    with database.atomic():
         figures = {"cursor": total, "reached": total, "total": total, "started_at": timezone.now()}
         if _close(photo, FanOut.State.DONE, **figures):
             announcements.fanouts_finished(FanOut.objects.filter(photo_id=photo), {photo: author})
@@ -242,11 +247,16 @@ def note_error(photo: int, error: Exception) -> None:
     FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN).update(last_error=str(error)[:2000])
 
 
-def cancel(photo: int) -> None:
-    """Ends the fan-out of a deleted photo. If Redis is down it may run to its end all the same; who carries
-    it then takes the photo out again."""
+def close_deleted(photo: int) -> None:
+    """Enters in the ledger that the photo is deleted, in the transaction that does it."""
     FanOut.objects.filter(photo_id=photo, state=FanOut.State.FAILED).update(state=FanOut.State.CANCELLED)
     _close(photo, FanOut.State.CANCELLED)
+
+
+def cancel(photo: int) -> None:
+    """Ends the fan-out of a deleted photo. If Redis is down it may run to its end all the same; the worker
+    that carries it then takes the photo out again."""
+    close_deleted(photo)
     try:
         delivery.cancel(photo)
     except FeedError as error:

@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+from django.db.models import F, Q, QuerySet
 from more_itertools import batched
 
-from . import announcements, outbox
+from . import announcements, database, outbox
 from .conf import conf
 from .exceptions import Blocked, FeedError
 from .homefeed import followers, relations
 from .homefeed.followers import Change
-from .models import Block, Follow, Like, Mute, PastFollow, Photo
+from .models import Block, Follow, GraphChange, Like, Mute, PastFollow, Photo
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +29,11 @@ def follow(follower: Any, followee: Any) -> bool:
     """Makes `follower` follow `followee` (users or ids); False if he did already.
 
     Raises `ValueError` for oneself, `Blocked` if one of the two blocks the other, and `IntegrityError`
-    for users that are not there.
+    for users that are not there. Of a follow and a block at the same time one sees the other.
     """
     follower, followee = _two(follower, followee, "follow")
-    with transaction.atomic():
+    with database.atomic():
+        _lock_to_follow([follower], followee)
         if blocks(follower, followee):
             raise Blocked("One of the two blocks the other: unblock first, or leave it.")
         PastFollow.objects.filter(follower=follower, followee=followee).delete()
@@ -48,7 +51,7 @@ def unfollow(follower: Any, followee: Any) -> bool:
     With `ON_UNFOLLOW = "keep"` the photos there are stay in his feed, and new ones do not come.
     """
     follower, followee = _id(follower), _id(followee)
-    with transaction.atomic():
+    with database.atomic():
         row = _end(follower, followee)
         if row and conf.ON_UNFOLLOW == "keep":
             newest = Photo.objects.filter(user=followee).order_by("-id").values_list("id", flat=True).first()
@@ -74,13 +77,17 @@ def _drop_feed(follower: Any, followee: Any) -> None:
     relations.drop_feeds(follower)
 
 
+def _drop_feed_now(follower: Any) -> None:
+    _in_redis(follower, partial(relations.drop_feeds, follower))
+
+
 def mute(muter: Any, muted: Any) -> bool:
     """Takes the photos of `muted` out of `muter`'s feed; False if they were. Following goes on.
 
     Raises `ValueError` for oneself and `IntegrityError` for users that are not there.
     """
     muter, muted = _two(muter, muted, "mute")
-    with transaction.atomic():
+    with database.atomic():
         _, made = Mute.objects.get_or_create(muter_id=muter, muted_id=muted)
         _tell_readers(muter)
     return made
@@ -89,7 +96,7 @@ def mute(muter: Any, muted: Any) -> bool:
 def unmute(muter: Any, muted: Any) -> bool:
     """Brings them back to their places; False if he was not muted."""
     muter, muted = _id(muter), _id(muted)
-    with transaction.atomic():
+    with database.atomic():
         gone, _ = Mute.objects.filter(muter=muter, muted=muted).delete()
         _tell_readers(muter)
     return bool(gone)
@@ -101,13 +108,14 @@ def block(blocker: Any, blocked: Any) -> bool:
     Raises `ValueError` for oneself and `IntegrityError` for users that are not there.
     """
     blocker, blocked = _two(blocker, blocked, "block")
-    with transaction.atomic():
+    with database.atomic():
+        database.lock(_users().filter(pk__in=(blocker, blocked)))
         _, made = Block.objects.get_or_create(blocker_id=blocker, blocked_id=blocked)
         for follower, followee in ((blocker, blocked), (blocked, blocker)):
             _end(follower, followee)
             kept, _ = PastFollow.objects.filter(follower=follower, followee=followee).delete()
             if kept:
-                _on_commit(followee, [], then=partial(_drop_feed, follower))
+                database.on_commit(partial(_drop_feed_now, follower))
         _tell_readers(blocker, blocked)
     return made
 
@@ -115,21 +123,41 @@ def block(blocker: Any, blocked: Any) -> bool:
 def unblock(blocker: Any, blocked: Any) -> bool:
     """Ends it; who followed does not follow again by that. False if he was not blocked."""
     blocker, blocked = _id(blocker), _id(blocked)
-    with transaction.atomic():
+    with database.atomic():
         gone, _ = Block.objects.filter(blocker=blocker, blocked=blocked).delete()
         _tell_readers(blocker, blocked)
     return bool(gone)
 
 
+def _users() -> QuerySet[Any]:
+    return get_user_model()._base_manager.using(database.writer())
+
+
+def _lock_to_follow(followers_: Iterable[Any], followee: Any) -> None:
+    """Keeps blocks between these users out until the transaction ends.
+
+    A block locks both users, so the followers' rows are enough. The followee's stays free, or all who follow
+    a celebrity would wait for each other - unless writing the `Follow` row would wait for it anyway.
+    """
+    users = set(followers_)
+    if not database.locks_leave_references_alone():
+        users.add(followee)
+    database.lock(_users().filter(pk__in=users))
+
+
 def blocks(one: Any, other: Any) -> bool:
     """Whether one of the two blocks the other."""
-    return Block.objects.filter(Q(blocker=one, blocked=other) | Q(blocker=other, blocked=one)).exists()
+    return (
+        Block.objects.using(database.writer())
+        .filter(Q(blocker=one, blocked=other) | Q(blocker=other, blocked=one))
+        .exists()
+    )
 
 
 def _two(user: Any, other: Any, verb: str) -> tuple[Any, Any]:
     user, other = _id(user), _id(other)
     if user == other:
-        raise ValueError(f"Nobody can {verb} himself.")
+        raise ValueError(f"You cannot {verb} yourself.")
     return user, other
 
 
@@ -140,7 +168,7 @@ def _tell_readers(*users: Any) -> None:
         relations.changed(*users)
         outbox.settled(noted)
 
-    transaction.on_commit(lambda: _in_redis(users, tell), robust=True)
+    database.on_commit(lambda: _in_redis(users, tell))
 
 
 def follow_many(followers_: Iterable[Any], followee: Any) -> int:
@@ -155,20 +183,22 @@ def follow_many(followers_: Iterable[Any], followee: Any) -> int:
         ids = dict.fromkeys(_id(user) for user in some)
         ids.pop(followee, None)
         made += _follow_at_once(list(ids), followee)
-    transaction.on_commit(lambda: _tidy(followee))
+    database.on_commit(lambda: _tidy(followee))
     return made
 
 
 def _follow_at_once(ids: list[Any], followee: Any) -> int:
     try:
-        with transaction.atomic():
+        with database.atomic():
+            _lock_to_follow(ids, followee)
+            db = database.writer()
             known = set(
-                Follow.objects.filter(followee_id=followee, follower_id__in=ids).values_list(
-                    "follower_id", flat=True
-                )
+                Follow.objects.using(db)
+                .filter(followee_id=followee, follower_id__in=ids)
+                .values_list("follower_id", flat=True)
             )
-            blocked = Block.objects.filter(blocker=followee, blocked__in=ids)
-            blocking = Block.objects.filter(blocked=followee, blocker__in=ids)
+            blocked = Block.objects.using(db).filter(blocker=followee, blocked__in=ids)
+            blocking = Block.objects.using(db).filter(blocked=followee, blocker__in=ids)
             known.update(blocked.values_list("blocked_id", flat=True))
             known.update(blocking.values_list("blocker_id", flat=True))
             PastFollow.objects.filter(followee=followee, follower__in=set(ids) - known).delete()
@@ -193,18 +223,17 @@ def _follow_unless_blocked(user: Any, followee: Any) -> bool:
 
 
 def user_is_deleted(sender: Any, instance: Any, **_: Any) -> None:
-    """Takes a user who is deleted out of the lists of those he followed, and drops his own keys."""
+    """Takes a user who is deleted out of the lists of those they followed, and drops their own keys."""
     user = instance.pk
     liked = list(Like.objects.filter(user=user).values_list("photo_id", flat=True))
     for some in batched(liked, ROWS_PER_TRANSACTION):
         Photo.objects.filter(id__in=some, like_count__gt=0).update(like_count=F("like_count") - 1)
-    transaction.on_commit(lambda: outbox.photos_changed(*liked), robust=True)
+        outbox.photos_changed(*some)
     _announce_the_end(user)
     ended = list(Follow.objects.filter(follower_id=user).values_list("followee_id", "id"))
     for followee, row in ended:
         _on_commit(followee, [Change("unfollow", user, row)])
-    transaction.on_commit(lambda: _in_redis(user, lambda: followers.forget(user)), robust=True)
-    transaction.on_commit(lambda: outbox.author_changed(user), robust=True)
+    outbox.author_changed(user)
 
 
 def _announce_the_end(user: Any) -> None:
@@ -218,10 +247,18 @@ def _announce_the_end(user: Any) -> None:
         announcements.users_unfollowed(some)
 
 
-def user_was_saved(sender: Any, instance: Any, created: bool, **_: Any) -> None:
+def user_is_saved(sender: Any, instance: Any, raw: bool, update_fields: Any = None, **_: Any) -> None:
+    """Writes down that a user may get a new name. Before they are saved, because Django saves them without a
+    transaction where the site has opened none: a row too many does no harm, one too few would."""
+    is_log_in = update_fields is not None and set(update_fields) <= {"last_login"}
+    if not instance._state.adding and not raw and not is_log_in:
+        instance._feeds_changes = outbox.write([GraphChange(verb="author", follower_id=instance.pk)])
+
+
+def user_was_saved(sender: Any, instance: Any, **_: Any) -> None:
     """Shows a new name at once."""
-    if not created:
-        transaction.on_commit(lambda: outbox.author_changed(instance.pk), robust=True)
+    if changes := instance.__dict__.pop("_feeds_changes", None):
+        database.on_commit(partial(outbox.bring_in, changes))
 
 
 def _on_commit(followee: Any, changes: list[Change], then: Callable[[Any], None] | None = None) -> None:
@@ -233,7 +270,7 @@ def _on_commit(followee: Any, changes: list[Change], then: Callable[[Any], None]
             then(followee)
         outbox.settled(noted)
 
-    transaction.on_commit(lambda: _in_redis(followee, bring_in), robust=True)
+    database.on_commit(lambda: _in_redis(followee, bring_in))
 
 
 def _build_if_small(followee: Any) -> None:
@@ -264,4 +301,10 @@ def _in_redis(user: Any, change: Callable[[], None]) -> None:
 
 
 def _id(user: Any) -> Any:
-    return getattr(user, "pk", user)
+    """The id of a user, of the type that the site's users have: `"7"` and `7` are the same user."""
+    if hasattr(user, "pk"):
+        return user.pk
+    try:
+        return get_user_model()._meta.pk.to_python(user)
+    except ValidationError as error:
+        raise ValueError(f"{user!r} is not the id of a user.") from error

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
 
-from . import announcements, outbox
+from . import announcements, database, outbox
 from .models import Like, Photo
 
 
 def like(user: Any, photo: int) -> bool:
-    """Makes `user` like the photo; False if he did already. Raises `Photo.DoesNotExist`."""
+    """Makes `user` like the photo; False if they did already. Raises `Photo.DoesNotExist`."""
     user = getattr(user, "pk", user)
-    with transaction.atomic():
+    with database.atomic():
         # The lock puts likes of one photo in a row and keeps a deletion out.
-        liked = Photo.objects.select_for_update().get(id=photo)
+        liked = Photo.objects.using(database.writer()).select_for_update().get(id=photo)
         row, made = Like.objects.get_or_create(user_id=user, photo_id=photo)
         if made:
             _count(user, photo, 1)
@@ -28,8 +27,8 @@ def like(user: Any, photo: int) -> bool:
 def unlike(user: Any, photo: int) -> bool:
     """Ends it; False if `user` did not like the photo. Raises `Photo.DoesNotExist`."""
     user = getattr(user, "pk", user)
-    with transaction.atomic():
-        liked = Photo.objects.select_for_update().get(id=photo)
+    with database.atomic():
+        liked = Photo.objects.using(database.writer()).select_for_update().get(id=photo)
         row = Like.objects.filter(user=user, photo=photo).first()
         if row is not None:
             row.photo = liked
@@ -41,6 +40,4 @@ def unlike(user: Any, photo: int) -> bool:
 
 def _count(user: Any, photo: int, by: int) -> None:
     Photo.objects.filter(id=photo).update(like_count=Greatest(F("like_count") + by, 0))
-
-    transaction.on_commit(lambda: outbox.photos_changed(photo), robust=True)
-    transaction.on_commit(lambda: outbox.likes_changed(user), robust=True)
+    outbox.like_changed(user, photo)

@@ -1,9 +1,9 @@
-"""Bringing changes of the graph into Redis, surely: at once on commit, or else some seconds later.
+"""Bringing changes into Redis, cache and storage, surely: at once on commit, or else some seconds later.
 
-What was applied leaves a receipt in Redis. A change without one is applied again when it has settled:
-its process died right after the commit, Redis was away, or lost its last second in a crash (AOF
-everysec), and the receipt with it. Every change may be applied any number of times, in any order
-(`homefeed/followers.py`).
+Each change is a row of the transaction that makes it. What was applied leaves a receipt in Redis. A change
+without one is applied again when it has settled: its process died right after the commit, Redis was away, or
+lost its last second in a crash (AOF everysec), and the receipt with it. Every change may be applied any
+number of times, in any order (`homefeed/followers.py`).
 """
 
 from __future__ import annotations
@@ -11,19 +11,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from . import broker, database
+from .circles import projection
 from .conf import conf
 from .exceptions import FeedError, FeedsRefused
-from .homefeed import cached, followers, relations, rows
+from .homefeed import cached, delivery, followers, keys, relations, rows, turns
 from .homefeed.followers import Change
-from .models import Follow, GraphChange
+from .models import Follow, GraphChange, Photo
+from .patience import Budget
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 1_000  # rows a query
+AT_ONCE = 200  # rows a query
+TURN_SECONDS = 10.0  # a process that has died while it emptied the outbox keeps others from it for so long
+Verb = GraphChange.Verb
 
 
 def note(followee: Any, changes: Sequence[Change]) -> list[int]:
@@ -31,21 +38,20 @@ def note(followee: Any, changes: Sequence[Change]) -> list[int]:
     rows' ids, for `settled`."""
     follows = [change.row for change in changes if change.verb == "follow"]
     waiting = [
-        GraphChange(verb="unfollow", follower_id=change.follower, followee_id=followee, row=change.row)
+        GraphChange(verb=Verb.UNFOLLOW, follower_id=change.follower, followee_id=followee, row=change.row)
         for change in changes
         if change.verb == "unfollow"
     ]
     if follows:
         waiting.append(
-            GraphChange(verb="follow", followee_id=followee, row=min(follows), last_row=max(follows))
+            GraphChange(verb=Verb.FOLLOW, followee_id=followee, row=min(follows), last_row=max(follows))
         )
-    return [row.pk for row in GraphChange.objects.bulk_create(waiting)]
+    return [row.pk for row in write(waiting)]
 
 
 def note_relation(*users: Any) -> list[int]:
     """Writes down that whom these users want to see has changed, in the transaction that does it."""
-    waiting = [GraphChange(verb="relation", follower_id=user) for user in users]
-    return [row.pk for row in GraphChange.objects.bulk_create(waiting)]
+    return [row.pk for row in write(GraphChange(verb=Verb.RELATION, follower_id=user) for user in users)]
 
 
 def settled(noted: Sequence[int]) -> None:
@@ -55,40 +61,66 @@ def settled(noted: Sequence[int]) -> None:
 
 
 def photos_changed(*photos: int) -> None:
-    """Voids what is cached of photos that were changed or deleted. Call it when that is committed; while the
-    cache is away it is written down instead, and done when the cache is back."""
-    if photos and not cached.changed(rows.PHOTOS.name, *photos):
-        _note(GraphChange(verb=GraphChange.Verb.PHOTO, row=photo) for photo in photos)
+    """In the transaction that changes these photos: what is cached of them is void when it commits."""
+    _change(GraphChange(verb=Verb.PHOTO, row=photo) for photo in photos)
+
+
+def photo_deleted(photo: int, author: Any, file: str) -> None:
+    """In the transaction that deletes the photo: when it commits nobody sees it any more, its fan-out ends,
+    it is taken out of the lists in the background, and its file is removed."""
+    _change([GraphChange(verb=Verb.DELETED, row=photo, followee_id=author, file=file)])
+
+
+def like_changed(user: Any, photo: int) -> None:
+    """In the transaction in which a user likes the photo, or no longer does."""
+    _change([GraphChange(verb=Verb.LIKES, follower_id=user, row=photo)])
 
 
 def author_changed(user: Any) -> None:
-    """The same for what everybody may know of a user."""
-    if not cached.changed(rows.AUTHORS.name, user):
-        _note([GraphChange(verb=GraphChange.Verb.AUTHOR, follower_id=user)])
+    """In the transaction that changes or deletes a user: everybody gets the new name; a user who is gone
+    leaves nothing in Redis."""
+    _change([GraphChange(verb=Verb.AUTHOR, follower_id=user)])
 
 
-def likes_changed(user: Any) -> None:
-    """The same for what a user likes."""
+def circle_deleted(circle: int) -> None:
+    """In the transaction that deletes the circle: what Redis holds of it goes when it commits."""
+    _change([GraphChange(verb=Verb.CIRCLE, row=circle)])
+
+
+def write(changes: Iterable[GraphChange]) -> list[GraphChange]:
+    """Writes rows of the outbox in the open transaction, for `bring_in`."""
+    return GraphChange.objects.using(database.writer()).bulk_create(changes)
+
+
+def _change(changes: Iterable[GraphChange]) -> None:
+    database.on_commit(partial(bring_in, write(changes)))
+
+
+def bring_in(changes: Sequence[GraphChange]) -> None:
+    """Applies changes that have been committed. Never raises: what cannot be done now is done by
+    `catch_up`."""
     try:
-        relations.likes_changed(user)
+        settled(_applied(changes))
     except FeedError as error:
-        logger.warning("the likes of user %s wait in the outbox: %s", user, error)
-        _note([GraphChange(verb=GraphChange.Verb.LIKES, follower_id=user)])
+        logger.error("%d changes wait in the outbox, among them %s: %s", len(changes), changes[0], error)
 
 
-def _note(changes: Iterable[GraphChange]) -> None:
-    GraphChange.objects.bulk_create(changes)
-
-
-def catch_up() -> int:
+def catch_up(budget: Budget | None = None) -> int:
     """Applies what has waited long enough and has no receipt; returns how many rows that were.
 
     A row is forgotten when Redis has held its receipt for `SETTLE_SECONDS`. One that Redis refuses is left
-    for later and does not stop the others. Any number may run at once. Raises `FeedsUnavailable`.
+    for later and does not stop the others. One process at a time; when the budget is spent the next call goes
+    on where this one stopped. Raises `FeedsUnavailable`.
     """
+    with turns.held(keys.catching_up(), TURN_SECONDS) as got:
+        return _catch_up(budget) if got else 0
+
+
+def _catch_up(budget: Budget | None) -> int:
     settled_before = timezone.now() - timedelta(seconds=conf.SETTLE_SECONDS)
-    waiting = GraphChange.objects.filter(created_at__lt=settled_before).order_by("id")
-    done = last = 0
+    outbox = GraphChange.objects.using(database.writer())
+    waiting = outbox.filter(created_at__lt=settled_before).order_by("id")
+    done, last = 0, relations.outbox_position() if budget else 0
     while some := list(waiting.filter(id__gt=last)[:AT_ONCE]):
         last = some[-1].pk
         ages = relations.receipts_held_for([row.pk for row in some])
@@ -97,44 +129,81 @@ def catch_up() -> int:
             for row, age in zip(some, ages, strict=True)
             if age is not None and age >= conf.SETTLE_SECONDS
         ]
-        late = [row for row, age in zip(some, ages, strict=True) if age is None]
         # Not forgotten yet: Redis may lose this one, too.
-        applied = [row.pk for row in late if _applied(row)]
+        applied = _applied([row for row, age in zip(some, ages, strict=True) if age is None])
         settled(applied)
         if held:
-            GraphChange.objects.filter(id__in=held).delete()
+            outbox.filter(id__in=held).delete()
             relations.forget_receipts(held)
         done += len(applied)
+        if budget and budget.is_spent:
+            relations.set_outbox_position(last)
+            return done
+    if budget:
+        relations.set_outbox_position(0)
     return done
 
 
-def _applied(row: GraphChange) -> bool:
-    try:
-        return _apply(row)
-    except FeedsRefused as error:
-        logger.error("%s is not in Redis yet: %s", row, error)
-        return False
+def _applied(changes: Sequence[GraphChange]) -> list[int]:
+    """Applies them; returns the ids of the rows for which that could be done."""
+    done = []
+    photos = [row for row in changes if row.verb == Verb.PHOTO]
+    if photos and cached.changed(rows.PHOTOS.name, *(row.row for row in photos)):
+        done += [row.pk for row in photos]
+    for row in changes:
+        try:
+            if row.verb != Verb.PHOTO and _apply(row):
+                done.append(row.pk)
+        except FeedsRefused as error:
+            logger.error("%s is not in Redis yet: %s", row, error)
+    return done
 
 
 def _apply(row: GraphChange) -> bool:
     """Whether it could be done."""
     match row.verb:
-        case GraphChange.Verb.RELATION:
+        case Verb.RELATION:
             relations.changed(row.follower_id)
-        case GraphChange.Verb.LIKES:
+        case Verb.LIKES:
             relations.likes_changed(row.follower_id)
-        case GraphChange.Verb.PHOTO:
-            return cached.changed(rows.PHOTOS.name, row.row)
-        case GraphChange.Verb.AUTHOR:
-            return cached.changed(rows.AUTHORS.name, row.follower_id)
-        case GraphChange.Verb.UNFOLLOW:
+            return not row.row or cached.changed(rows.PHOTOS.name, row.row)
+        case Verb.DELETED:
+            return _remove_photo(row.row, row.followee_id, row.file)
+        case Verb.AUTHOR:
+            user: Any = row.follower_id
+            if not get_user_model()._base_manager.using(database.writer()).filter(pk=user).exists():
+                followers.forget(user)
+            return cached.changed(rows.AUTHORS.name, user)
+        case Verb.CIRCLE:
+            projection.forget(row.row)
+        case Verb.UNFOLLOW:
             followers.apply(row.followee_id, [Change("unfollow", row.follower_id, row.row)])
+            relations.drop_feeds(row.follower_id)
         case _:
             # Those that are gone again have an unfollow of their own.
-            made = Follow.objects.filter(followee=row.followee_id, id__gte=row.row, id__lte=row.last_row)
+            made = Follow.objects.using(database.writer())
+            made = made.filter(followee=row.followee_id, id__gte=row.row, id__lte=row.last_row)
             there = made.order_by("id").values_list("follower_id", "id")
             followers.apply(
                 row.followee_id,
-                (Change("follow", user, id_) for user, id_ in there.iterator(chunk_size=AT_ONCE)),
+                (Change("follow", user, id_) for user, id_ in there.iterator(chunk_size=1_000)),
             )
+    return True
+
+
+def _remove_photo(photo: int, author: Any, file: str) -> bool:
+    hidden = cached.changed(rows.PHOTOS.name, photo)
+    delivery.cancel(photo, author)
+    removed = broker.send_by_name("remove_from_homefeed", photo, broker.plain(author), 0)
+    return _remove_file(file) and hidden and removed
+
+
+def _remove_file(file: str) -> bool:
+    if not file:
+        return True
+    try:
+        Photo._meta.get_field("image").storage.delete(file)
+    except Exception as error:  # each storage raises its own
+        logger.error("the file %s of a deleted photo is still there: %s", file, error)
+        return False
     return True

@@ -22,7 +22,9 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError, NoScriptError, RedisError, TimeoutError
 from redis.retry import Retry
 
+from . import patience
 from .breaker import Breaker
+from .conf import conf
 from .exceptions import FeedError
 
 if TYPE_CHECKING:
@@ -46,7 +48,12 @@ class Store:
     retries: int = 1
 
     def client(self) -> Redis:
-        """Its client, which connects at the first command."""
+        """Its client, which connects at the first command.
+
+        For the steps of a commit, which a request waits for, one that does not wait for long.
+        """
+        if patience.is_bounded():
+            return _client(self.url, min(self.timeout, conf.PUBLISH_TIMEOUT), self.retries, in_haste=True)
         return _client(self.url, self.timeout, self.retries)
 
     @property
@@ -66,8 +73,11 @@ class Store:
         breaker = _breaker(self.url)
         if not breaker.allows():
             raise self._gone("it did not a moment ago")
+        if patience.is_over():
+            raise self._gone("other servers have used up the time that a commit may take")
         try:
-            yield
+            with patience.waiting():
+                yield
             breaker.reset()
         except TimeoutError as error:
             breaker.trip()
@@ -90,7 +100,8 @@ class Store:
 
 
 @lru_cache(maxsize=8)
-def _client(url: str, timeout: float, retries: int) -> Redis:
+def _client(url: str, timeout: float, retries: int, *, in_haste: bool = False) -> Redis:
+    errors = (ConnectionError,) if in_haste else (ConnectionError, TimeoutError)
     return redis.Redis.from_url(
         url,
         protocol=2,
@@ -100,7 +111,7 @@ def _client(url: str, timeout: float, retries: int) -> Redis:
         socket_keepalive=True,
         health_check_interval=30,
         max_connections=MAX_CONNECTIONS,
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), retries=retries),
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), retries=retries, supported_errors=errors),
         client_name="mydjangoapp",
     )
 

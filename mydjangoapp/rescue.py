@@ -7,17 +7,16 @@ Any number of processes may do each of these at once: a row is claimed by a cond
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from more_itertools import batched
 
-from . import announcements
+from . import announcements, database
 from .conf import conf
 from .exceptions import FeedsRefused
 from .fanouts import Enqueue, cancel
@@ -30,12 +29,13 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 1_000  # rows
 
 
-def rescue(enqueue: Enqueue) -> int:
+def rescue(enqueue: Enqueue, *, by_hand: bool = False, look_again: Callable[[], object] | None = None) -> int:
     """Enqueues again what waits or stands still for longer than the lease and has lost its message; returns
     how many. Each goes on where Redis says.
 
     One whose Redis state is alive is only noted. One whose message may still be in the broker's queue is left
-    alone (`_Look`). Raises `FeedsUnavailable`; what is left then is looked at the next time.
+    alone (`_Look`), unless somebody asks for it by hand. `look_again` is called when one was enqueued to see
+    whether a worker takes it. Raises `FeedsUnavailable`; what is left then is looked at the next time.
     """
     now = timezone.now()
     stalled_before = now - timedelta(seconds=conf.LEASE_SECONDS)
@@ -52,7 +52,7 @@ def rescue(enqueue: Enqueue) -> int:
         seen = _progress(row.photo_id) if row.state == FanOut.State.RUNNING else None
         is_there = row.photo_id in authors
         is_alive = seen is not None and 0 <= seen.idle < conf.LEASE_SECONDS and seen.ended is None
-        if is_there and not is_alive and not look.has_lost_its_message(row, seen):
+        if is_there and not is_alive and not by_hand and not look.has_lost_its_message(row, seen):
             continue
         claimed = FanOut.objects.filter(id=row.id, state=row.state, heartbeat_at=row.heartbeat_at)
         if not claimed.update(heartbeat_at=now):
@@ -67,6 +67,8 @@ def rescue(enqueue: Enqueue) -> int:
         rescued += 1
     if look.has_probed:
         queue.note_probe()
+        if look_again:
+            look_again()
     return rescued
 
 
@@ -129,7 +131,7 @@ def settle(enqueue: Enqueue) -> Settled:
     # In this order: a crash in between must not leave a hash that nobody lets go.
     delivery.retire(held)
     authors = _authors([*held, *lost])
-    with transaction.atomic():
+    with database.atomic():
         now_done = list(ended.select_for_update().filter(photo_id__in=held).order_by("id"))
         FanOut.objects.filter(id__in=[row.pk for row in now_done]).update(
             state=FanOut.State.DONE, last_error=""

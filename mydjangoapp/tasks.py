@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING, Any
 from celery import shared_task
 from celery.signals import worker_ready
 
-from . import broker, failpoints, fanouts, outbox, rescue
+from . import broker, failpoints, fanouts, outbox, pruning, rescue
+from .circles import projection
 from .conf import conf
 from .events import publishing
 from .exceptions import DATABASE_AWAY, FeedError, FeedsRefused, FollowersBeingRebuilt
-from .homefeed import delivery, followers, removal
-from .models import Photo
+from .homefeed import delivery, followers, keys, removal, turns
+from .models import Circle, Photo
+from .patience import Budget
 
 if TYPE_CHECKING:
     from celery import Task
 
 logger = logging.getLogger(__name__)
 
+OUTBOX_SECONDS = 2.0
 RETRIES = 5  # after 1, 2, 4, 8, 16 seconds; then the lease is over, and the rescue takes care
 LATE: dict[str, Any] = {
     "acks_late": True,
@@ -87,6 +90,25 @@ def compact_followers(user_id: Any) -> None:
     followers.compact(user_id)
 
 
+@shared_task(name="mydjangoapp.tasks.rebuild_circle", **LATE)
+def rebuild_circle(circle_id: int) -> None:
+    """Makes the photos and rankings of a circle in Redis anew from SQL."""
+    if circle := Circle.objects.filter(pk=circle_id).first():
+        _try("the circle is rebuilt when somebody looks at it again", projection.rebuild, circle)
+
+
+@shared_task(name="mydjangoapp.tasks.rebuild_photos_of", **LATE)
+def rebuild_photos_of(user_id: Any) -> None:
+    """Makes an author's list `photos:{user}` anew from SQL."""
+    _try("the list is rebuilt with the author's next photo", projection.rebuild_author, user_id)
+
+
+@shared_task(name="mydjangoapp.tasks.prune", **LATE)
+def prune() -> None:
+    """Deletes what is no longer needed (see `pruning.py`). Beat sends it every hour."""
+    _try("not everything could be pruned", pruning.prune)
+
+
 @shared_task(name="mydjangoapp.tasks.settle_fanouts", **LATE)
 def settle_fanouts() -> None:
     """Says `done` of fan-outs that have ended for good; sent when one ends, and by itself while there are
@@ -106,7 +128,7 @@ def _settle() -> None:
         _settle_later()
     for author in settled.authors:
         if followers.compaction_is_due(author):
-            broker.send(compact_followers, _plain(author))
+            broker.send(compact_followers, broker.plain(author))
 
 
 def _try(otherwise: str, step: Callable[..., object], *arguments: Any) -> None:
@@ -120,19 +142,45 @@ def _try(otherwise: str, step: Callable[..., object], *arguments: Any) -> None:
 @shared_task(name="mydjangoapp.tasks.rescue_fanouts", **LATE)
 def rescue_fanouts() -> None:
     """Enqueues fan-outs again whose worker or message was lost, settles those that have ended, brings
-    changes of the graph into Redis that may have been, and sends events that were not. Beat sends it every
-    few seconds."""
-    _try("nothing is rescued at the moment", _rescue)
-    # Also while the feeds' Redis is away, which the rescue asks first: events may be somewhere else.
-    _try("events have to wait", publishing.send_waiting)
+    changes of the graph into Redis that may have been lost, and sends events that were not. Beat sends it
+    every few seconds.
+
+    It works on an outbox for two seconds and comes back for the rest behind what waits in the queue by then,
+    so that deliveries go on while it catches up with an outage.
+    """
+    try:
+        if not delivery.rescue_is_wanted():
+            return  # many messages may have waited behind a backlog; one of them is enough
+    except FeedError as error:
+        logger.error("nothing is rescued at the moment: %s", error)
+    else:
+        _try("no fan-out is rescued at the moment", _rescue)
+        _try("no fan-out is settled at the moment", _settle)
+    budgets = [Budget(OUTBOX_SECONDS)]
+    _try("changes of the graph have to wait", outbox.catch_up, budgets[0])
+    # Also while the feeds' Redis is away: events may be somewhere else.
+    budgets.append(Budget(OUTBOX_SECONDS))
+    _try("events have to wait", _send_events, budgets[1])
+    if any(budget.is_spent for budget in budgets):
+        _rescue_again()
 
 
 def _rescue() -> None:
-    if not delivery.rescue_is_wanted():
-        return  # many messages may have waited behind a backlog; one of them is enough
-    _try("changes of the graph have to wait", outbox.catch_up)
-    _try("no fan-out is rescued at the moment", rescue.rescue, enqueue)
-    _try("no fan-out is settled at the moment", _settle)
+    rescue.rescue(enqueue, look_again=_rescue_again)
+
+
+def _rescue_again() -> None:
+    broker.send(rescue_fanouts, countdown=1)
+
+
+def _send_events(budget: Budget) -> None:
+    """One process at a time, where Redis can tell."""
+    try:
+        is_ours = turns.begin(keys.sending(), OUTBOX_SECONDS)
+    except FeedError:
+        is_ours = True  # each row is sent by one of them anyway
+    if is_ours:
+        publishing.send_waiting(budget)
 
 
 @worker_ready.connect(dispatch_uid="mydjangoapp.look_for_the_stalled")
@@ -150,14 +198,9 @@ def look_for_the_stalled(sender: Any, **_: Any) -> None:
 def enqueue(photo: int, user: Any, cursor: int = 0) -> bool:
     """Sends the message of one link; False, and a line in the log, if the broker does not take it.
     Never raises: the rescue sends it again when the lease is over."""
-    return broker.send(insert_into_homefeed, photo, _plain(user), cursor)
+    return broker.send(insert_into_homefeed, photo, broker.plain(user), cursor)
 
 
 def enqueue_removal(photo: int, user: Any, cursor: int = 0) -> bool:
     """Sends the message of one link of a removal. Never raises."""
-    return broker.send(remove_from_homefeed, photo, _plain(user), cursor)
-
-
-def _plain(user: Any) -> Any:
-    """A user id as JSON can hold it."""
-    return user if isinstance(user, int) else str(user)
+    return broker.send(remove_from_homefeed, photo, broker.plain(user), cursor)

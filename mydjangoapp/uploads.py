@@ -6,9 +6,9 @@ import logging
 from typing import Any
 
 from django.core.files.base import File
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
-from . import announcements, failpoints, fanouts, outbox, tasks
+from . import announcements, database, failpoints, fanouts, outbox, tasks
 from .circles import members
 from .exceptions import BadUpload
 from .models import Photo, UploadKey
@@ -42,7 +42,7 @@ def publish(
     photo = Photo(user=user, description=description, photo_url=photo_url, circle_id=circle_id)
     saved = False
     try:
-        with transaction.atomic():
+        with database.atomic():
             if image is not None:
                 photo.image.save(image.name or "image", image, save=False)
             photo.save()
@@ -55,7 +55,7 @@ def publish(
             photo.image.delete(save=False)
         if isinstance(error, IntegrityError) and circle_id is not None:
             members.check_may_post(user, circle_id)  # it was deleted in this moment
-        # Somebody with the same key was faster: his photo is the one.
+        # Another call with the same key was faster: its photo is the one.
         if (
             isinstance(error, IntegrityError)
             and idempotency_key is not None
@@ -67,7 +67,8 @@ def publish(
 
 
 def _published_with(caller: Any, key: str) -> Photo | None:
-    return Photo.objects.filter(id__in=UploadKey.objects.filter(user=caller, key=key).values("photo")).first()
+    keys = UploadKey.objects.filter(user=caller, key=key)
+    return Photo.objects.using(database.writer()).filter(id__in=keys.values("photo")).first()
 
 
 def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bool, **_: Any) -> None:
@@ -76,11 +77,12 @@ def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bo
     Fixtures (`raw`) bring their own rows. One that was changed is shown so at once.
     """
     if not created:
-        transaction.on_commit(lambda: outbox.photos_changed(instance.pk), robust=True)
+        outbox.photos_changed(instance.pk)
     elif not raw:
         fanouts.open_for(instance)
+        # Before the events: a delivery must not wait for servers that carry something else.
+        database.on_commit(lambda: _enqueue(instance.pk, instance.user_id))
         announcements.photo_published(instance)
-        transaction.on_commit(lambda: _enqueue(instance.pk, instance.user_id), robust=True)
 
 
 def _enqueue(photo: int, author: Any) -> None:
@@ -91,10 +93,7 @@ def _enqueue(photo: int, author: Any) -> None:
 def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:
     """For a photo that is gone, once that is certain: hides it at once, cancels its fan-out, takes it
     out of the lists in the background and removes its file."""
-    photo, author, image = instance.pk, instance.user_id, instance.image
+    fanouts.close_deleted(instance.pk)
+    outbox.photo_deleted(instance.pk, instance.user_id, str(instance.image or ""))
     announcements.photo_deleted(instance)
-    transaction.on_commit(lambda: outbox.photos_changed(photo), robust=True)
-    transaction.on_commit(lambda: fanouts.cancel(photo), robust=True)
-    transaction.on_commit(lambda: tasks.enqueue_removal(photo, author), robust=True)
-    if image:
-        transaction.on_commit(lambda: image.storage.delete(str(image.name)), robust=True)
+    database.on_commit(lambda: failpoints.reach("deleted", instance.pk))

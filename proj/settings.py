@@ -213,7 +213,11 @@ CELERY_BEAT_SCHEDULE = {
     "rescue_fanouts": {
         "task": "mydjangoapp.tasks.rescue_fanouts",
         "schedule": 5.0,
-    }
+    },
+    "prune": {
+        "task": "mydjangoapp.tasks.prune",
+        "schedule": 3_600.0,
+    },
 }
 
 LOGGING = {

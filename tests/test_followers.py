@@ -127,7 +127,7 @@ def test_follow_and_unfollow_are_repeatable_and_say_what_they_did(
     assert graph.unfollow(one, author)
     assert not graph.unfollow(one, author)
     assert redis.llen(keys.followers(author.pk)) == 2, "the list is only appended to"
-    with pytest.raises(ValueError, match="himself"):
+    with pytest.raises(ValueError, match="yourself"):
         graph.follow(author, author)
 
 

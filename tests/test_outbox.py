@@ -8,22 +8,26 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
+from django.core.files.base import ContentFile
 from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
-from mydjangoapp import graph, outbox
+from mydjangoapp import graph, outbox, tasks, uploads
 from mydjangoapp.exceptions import FeedsUnavailable
-from mydjangoapp.homefeed import keys, verify
-from mydjangoapp.models import Follow, GraphChange
+from mydjangoapp.homefeed import keys, turns, verify
+from mydjangoapp.models import FanOut, Follow, GraphChange
+from mydjangoapp.patience import Budget
 from proj.servers import ROOT, Server, free_port, wait_until
 from tests import servers
 from tests.conftest import connect
-from tests.feeds import ids_of, logged_in, publish, truth_of
+from tests.feeds import carry, ids_of, logged_in, publish, truth_of
+from tests.ledger import carry as ledger_carry
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
 People = Callable[[int], list[Any]]
@@ -199,8 +203,6 @@ def test_what_changes_while_the_cache_is_away_is_shown_when_it_is_back(
     author.first_name = "Ada"
     author.save()
     cache_away(False)
-    verbs = {row.verb for row in GraphChange.objects.filter(verb__in=["photo", "author"])}
-    assert verbs == {"photo", "author"}
     settle()
     [photo] = client.get("/feed/").json()["results"]
     assert (photo["id"], photo["like_count"], photo["liked"]) == (second, 1, True)
@@ -296,3 +298,118 @@ def test_catching_up_during_an_import_leaves_each_follower_once(
     outbox.catch_up()
     assert set(followers_of(redis, author)) == {user.pk for user in others}
     assert verify.follower_list(author.pk) == [], "each of them lives once"
+
+
+def die_in(name: str, code: str) -> None:
+    """Runs that in a process which is killed right after its commit, before anything else is told of it."""
+    script = (
+        "import django, os; django.setup()\n"
+        "from django.contrib.auth import get_user_model\n"
+        "from mydjangoapp import graph, likes, outbox\nfrom mydjangoapp.models import Photo\n"
+        f"outbox.{name} = lambda *_: os.kill(os.getpid(), 9)\n{code}\n"
+    )
+    died = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env={**os.environ, **servers.ENVIRON})
+    assert died.returncode == -9
+
+
+def test_a_photo_whose_deleter_is_killed_right_after_the_commit_is_gone_everywhere(
+    make_users: People, redis: Any, worker: Server, settings: Any
+) -> None:
+    """Out of feeds and lists within seconds, not within the hour that the cache lives; and its file."""
+    me, author = make_users(2)
+    graph.follow(me, author)
+    settings.MEDIA_ROOT = servers.ENVIRON["MEDIA_ROOT"]
+    photo = uploads.publish(author, description="x", image=ContentFile(b"pixels", "a.png"))
+    file = Path(settings.MEDIA_ROOT, str(photo.image.name))
+    client = logged_in(me)
+    wait_until(
+        lambda: redis.lrange(keys.homefeed(me.pk), 0, -1) == [str(photo.pk).encode()],
+        seconds=20,
+        what="it is delivered",
+    )
+    assert ids_of(client.get("/feed/")) == ids_of(client.get("/feed/")) == [photo.pk], "from the cache"
+    assert file.exists()
+    die_in("bring_in", f"Photo.objects.get(pk={photo.pk}).delete()")
+    assert FanOut.objects.get().state in ("cancelled", "done")
+    wait_until(lambda: ids_of(client.get("/feed/")) == [], seconds=20, what="nobody sees it")
+    wait_until(lambda: not redis.exists(keys.homefeed(me.pk)), seconds=20, what="it is out of the list")
+    wait_until(lambda: not file.exists(), seconds=20, what="its file is removed")
+    wait_until(lambda: not GraphChange.objects.exists(), seconds=20, what="nothing is left to do")
+
+
+def test_likes_and_names_whose_process_is_killed_right_after_the_commit_are_shown(
+    make_users: People, redis: Any
+) -> None:
+    me, author = make_users(2)
+    graph.follow(me, author)
+    [photo] = publish(author)
+    client = logged_in(me)
+    for _ in range(2):
+        assert client.get("/feed/").json()["results"][0]["liked"] is False
+    die_in("bring_in", f"likes.like({str(me.pk)!r}, {photo})")
+    name = "user.first_name = 'Ada'"
+    die_in("bring_in", f"user = get_user_model().objects.get(pk={str(author.pk)!r}); {name}; user.save()")
+    settle()
+    [entry] = client.get("/feed/").json()["results"]
+    assert (entry["liked"], entry["like_count"], entry["author"]["name"]) == (True, 1, "Ada")
+
+
+def test_a_like_that_redis_lost_in_a_crash_is_told_again(make_users: People, redis: Any) -> None:
+    me, author = make_users(2)
+    graph.follow(me, author)
+    [photo] = publish(author)
+    client = logged_in(me)
+    assert client.get("/feed/").json()["results"][0]["liked"] is False
+    before = redis.get(keys.likes(me.pk))
+    assert client.put(f"/photos/{photo}/like/").status_code == 204
+    row = GraphChange.objects.get(verb="likes").pk
+    redis.set(keys.likes(me.pk), before)  # as if the AOF had ended before the like,
+    redis.zrem(keys.receipts(), row)  # and before its receipt
+    settle()
+    assert client.get("/feed/").json()["results"][0]["liked"] is True
+
+
+def test_an_unfollow_brought_in_by_the_outbox_drops_the_followers_list(
+    make_users: People, redis: Any, settings: Any
+) -> None:
+    """With ON_UNFOLLOW = "keep" a photo that its chain had not brought yet was missing above the floor."""
+    there = {**settings.MYDJANGOAPP, "ON_UNFOLLOW": "keep"}
+    settings.MYDJANGOAPP = there
+    me, author = make_users(2)
+    graph.follow(me, author)
+    [first] = publish(author)
+    carry(first, author)
+    client = logged_in(me)
+    for _ in range(2):
+        assert ids_of(client.get("/feed/")) == [first]
+    [late] = publish(author)  # its chain has not come to this follower
+    settings.MYDJANGOAPP = {**there, "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    graph.unfollow(me, author)
+    settings.MYDJANGOAPP = there
+    settle()
+    ledger_carry(late, author)
+    assert ids_of(client.get("/feed/")) == [late, first] == truth_of(me, keep=True)
+
+
+def many_rows(number: int) -> None:
+    GraphChange.objects.bulk_create(GraphChange(verb="circle", row=n) for n in range(1, number + 1))
+    GraphChange.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+
+
+def test_emptying_the_outbox_stops_when_its_time_is_over_and_goes_on_there(redis: Any) -> None:
+    """So fan-outs run meanwhile, also after an outage with hundreds of thousands of rows."""
+    many_rows(5 * outbox.AT_ONCE)
+    counts = [outbox.catch_up(Budget(0)) for _ in range(6)]
+    assert counts == [outbox.AT_ONCE] * 5 + [0]
+    with turns.held(keys.catching_up(), 10):
+        assert outbox.catch_up() == 0, "one process at a time"
+
+
+def test_what_is_left_in_an_outbox_is_done_behind_what_waits_in_the_queue(
+    redis: Any, broker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "OUTBOX_SECONDS", 0.0001)
+    many_rows(1_000)
+    tasks.rescue_fanouts()
+    assert redis.zcard(keys.receipts()) == outbox.AT_ONCE
+    assert b"mydjangoapp.tasks.rescue_fanouts" in broker.lindex("celery", 0), "the rest, later"

@@ -38,7 +38,7 @@ def test_a_relation_is_made_and_ended_any_number_of_times(
 @pytest.mark.parametrize("verb", ["follow", "mute", "block"])
 def test_what_cannot_be_is_refused(verb: str, api: APIClient, author: Any) -> None:
     answer = api.put(f"/users/{author.pk}/{verb}/")
-    assert (answer.status_code, answer.json()) == (400, {"user_id": [f"Nobody can {verb} himself."]})
+    assert (answer.status_code, answer.json()) == (400, {"user_id": [f"You cannot {verb} yourself."]})
     for user in ("999999", "nobody", "9" * 40, "%00"):
         assert api.put(f"/users/{user}/{verb}/").status_code == 404
     assert APIClient().put(f"/users/{author.pk}/{verb}/").status_code == 401
@@ -128,8 +128,9 @@ def test_a_block_ends_following_both_ways_and_keeps_it_so(make_users: People, re
     assert redis.hlen(keys.marks(me.pk)) == redis.hlen(keys.marks(other.pk)) == 1, "gone in the lists too"
     assert ids_of(logged_in(me).get("/feed/")) == [mine]
     assert ids_of(logged_in(other).get("/feed/")) == [theirs]
+    assert logged_in(me).put(f"/users/{other.pk}/follow/").status_code == 403, "unblock them first"
+    assert logged_in(other).put(f"/users/{me.pk}/follow/").status_code == 404, "who blocks one is not there"
     for one, another in ((me, other), (other, me)):
-        assert logged_in(one).put(f"/users/{another.pk}/follow/").status_code == 403
         with pytest.raises(Blocked):
             graph.follow(one, another)
     assert logged_in(other).get(f"/photos/{mine}/").status_code == 404

@@ -8,9 +8,9 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 
 from ..homefeed import reader
+from .links import url_of
 from .pagination import MOST, cursor_for, limit_of, place_of
 from .serializers import FeedPageSerializer, entry_data
 from .views import View
@@ -41,7 +41,7 @@ class FeedView(View):
 
         def link(name: str, photo: int) -> str:
             query = urlencode({"limit": limit, name: cursor_for(request.user, photo)})
-            return f"{reverse('mydjangoapp:feed', request=request)}?{query}"
+            return f"{url_of(request, 'feed')}?{query}"
 
         return Response(
             {

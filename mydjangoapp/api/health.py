@@ -13,6 +13,7 @@ from health_check.views import HealthCheckView
 
 from .. import broker, standing
 from ..conf import conf
+from ..events.transport import all_there_are
 from ..exceptions import DATABASE_AWAY, FeedError
 from ..homefeed import connection
 
@@ -73,10 +74,38 @@ class Deliveries(HealthCheck):  # type: ignore[misc]  # comes without types
             raise ServiceWarning(" ".join(wrong))
 
 
-class ReadyView(HealthCheckView):  # type: ignore[misc]  # comes without types
-    """200 if all that a request may need is there, else 503; names each part and what is wrong with it."""
+@dataclasses.dataclass
+class Events(HealthCheck):  # type: ignore[misc]  # comes without types
+    """Events can be carried, every channel is served, and none has dead letters."""
 
-    checks = (Database, FeedsRedis, Broker, Deliveries)
+    def run(self) -> None:
+        try:
+            channels = [one for transport in all_there_are() for one in transport.standings()]
+        except FeedError as error:
+            raise ServiceWarning(str(error)) from error
+        wrong = [
+            f"{one.channel} of {one.topic} is {one.lag:,} messages behind: run its worker, or unsubscribe it."
+            for one in channels
+            if one.lag > conf.EVENTS_BEHIND
+        ]
+        wrong += [
+            f"{one.channel} of {one.topic} has {one.dead:,} dead letters: see manage.py dead_letters."
+            for one in channels
+            if one.dead
+        ]
+        if wrong:
+            raise ServiceWarning(" ".join(wrong))
+
+
+class ReadyView(HealthCheckView):  # type: ignore[misc]  # comes without types
+    """200 if this process can answer requests, 503 if it cannot: the database is away. The site works, from
+    SQL, while Redis or the broker is away, so a load balancer must not take it out then.
+
+    Names each part and what is wrong with it. With `?strict` 503 for anything that is: for alarms and for
+    what waits until everything has started.
+    """
+
+    checks = (Database, FeedsRedis, Broker, Deliveries, Events)
 
     async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> JsonResponse:
         with self.get_executor() as executor:
@@ -84,13 +113,20 @@ class ReadyView(HealthCheckView):  # type: ignore[misc]  # comes without types
         parts = {
             _NAMES[type(result.check)]: str(result.error) if result.error else "ok" for result in results
         }
-        unreachable = any(result.error and not isinstance(result.error, ServiceWarning) for result in results)
-        return JsonResponse({"ready": not unreachable, **parts}, status=503 if unreachable else 200)
+        wrong = {type(result.check) for result in results if result.error}
+        ready = Database not in wrong and not (wrong and "strict" in request.GET)
+        return JsonResponse({"ready": ready, **parts}, status=200 if ready else 503)
 
 
 GRACE = 10  # seconds that a rescue may take to come round
 
-_NAMES = {Database: "database", FeedsRedis: "redis", Broker: "broker", Deliveries: "fanouts"}
+_NAMES = {
+    Database: "database",
+    FeedsRedis: "redis",
+    Broker: "broker",
+    Deliveries: "fanouts",
+    Events: "events",
+}
 
 
 def livez(request: HttpRequest) -> JsonResponse:

@@ -1,12 +1,16 @@
-"""What a caller is told while a server that his request needs is away."""
+"""What a caller is told while a server that the request needs is away."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from rest_framework import status
 from rest_framework.exceptions import APIException
+from rest_framework.metadata import SimpleMetadata
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from ..exceptions import DATABASE_AWAY, FeedError
@@ -24,7 +28,12 @@ class Unavailable(APIException):
 
 class AnswersWhenAway(APIView):
     """A view that answers 503 and a sentence where the database is away; Redis and broker are not
-    needed by any."""
+    needed by any. A host site's defaults for REST framework change nothing here."""
+
+    versioning_class = None
+    throttle_classes: Sequence[type[BaseThrottle]] = ()
+    content_negotiation_class = DefaultContentNegotiation
+    metadata_class = SimpleMetadata
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, DATABASE_AWAY):

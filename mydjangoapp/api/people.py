@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError
+from django.db.models import Exists, OuterRef
 from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -15,7 +16,7 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .. import graph
+from .. import database, graph
 from ..exceptions import Blocked
 from ..homefeed import reader, rows
 from ..models import Block, Follow, Mute, Photo
@@ -36,15 +37,15 @@ def user_or_404(user_id: str) -> Any:
 
 
 def shown_or_404(user_id: str, request: Request) -> Any:
-    """The same, for who wants to look at him: who is blocked by him finds nobody."""
+    """The same, for a caller who wants to look at them: a user who blocks the caller is not there."""
     user = user_or_404(user_id)
-    if Block.objects.filter(blocker=user, blocked=request.user.pk).exists():
+    if Block.objects.using(database.writer()).filter(blocker=user, blocked=request.user.pk).exists():
         raise Http404
     return user
 
 
 class ProfileView(View):
-    """The public part of a user, and how the caller stands to him."""
+    """The public part of a user, and how the caller stands to them."""
 
     @extend_schema(responses=ProfileSerializer)
     def get(self, request: Request, user_id: str) -> Response:
@@ -71,7 +72,8 @@ class PhotosView(View):
 
 
 class _FollowsView(View):
-    """The users at one end of the `Follow` rows that have a user at the other."""
+    """The users at one end of the `Follow` rows that have a user at the other, without those who block the
+    caller."""
 
     whose: ClassVar[str]
     others: ClassVar[str]
@@ -79,9 +81,12 @@ class _FollowsView(View):
     @extend_schema(responses=PeoplePageSerializer, parameters=PAGED)
     def get(self, request: Request, user_id: str) -> Response:
         follows = Follow.objects.filter(**{self.whose: shown_or_404(user_id, request)})
+        blocks_me = Block.objects.filter(blocker=OuterRef(self.others), blocked=request.user.pk)
         pages = NewestFirst()
-        page = pages.paginate_queryset(follows.select_related(self.others), request) or []
-        users = [rows.of_author(getattr(row, self.others)) for row in page]
+        page = pages.paginate_queryset(
+            follows.exclude(Exists(blocks_me)).select_related(self.others), request
+        )
+        users = [rows.of_author(getattr(row, self.others)) for row in page or []]
         return pages.get_paginated_response([user._asdict() for user in users])
 
 
@@ -98,7 +103,11 @@ class FollowingView(_FollowsView):
 
 
 class _RelationView(View):
-    """The caller's relation to a user; making and ending it may be repeated."""
+    """The caller's relation to a user; making and ending it may be repeated.
+
+    A user who blocks the caller is not there, as everywhere, so that nobody can find out who blocks them. A
+    relation of the caller's own that is there can be ended.
+    """
 
     throttle_classes = (ChangeThrottle,)
     make: ClassVar[Callable[[Any, Any], bool]]
@@ -107,9 +116,10 @@ class _RelationView(View):
     @extend_schema(request=None, responses={204: None})
     def put(self, request: Request, user_id: str) -> Response:
         try:
-            type(self).make(request.user, user_or_404(user_id))
+            type(self).make(request.user, shown_or_404(user_id, request))
         except Blocked as error:
-            raise PermissionDenied(str(error)) from error
+            shown_or_404(user_id, request)  # they may have blocked the caller in this moment
+            raise PermissionDenied("You block this user: unblock them first.") from error
         except ValueError as error:
             raise ValidationError({"user_id": [str(error)]}) from error
         except IntegrityError as error:  # the user was deleted in this moment
@@ -118,7 +128,8 @@ class _RelationView(View):
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, user_id: str) -> Response:
-        type(self).end(request.user, user_or_404(user_id))
+        if not type(self).end(request.user, user_or_404(user_id)):
+            shown_or_404(user_id, request)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -129,7 +140,7 @@ class FollowView(_RelationView):
 
 
 class MuteView(_RelationView):
-    """Go on following without seeing his photos."""
+    """Go on following without seeing the user's photos."""
 
     make, end = graph.mute, graph.unmute
 

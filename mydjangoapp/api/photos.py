@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.db import transaction
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -13,7 +12,7 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .. import likes
+from .. import database, likes
 from ..homefeed import reader
 from ..homefeed.truth import not_blocking
 from ..models import Photo
@@ -41,7 +40,7 @@ class PhotoView(View):
     def delete(self, request: Request, photo_id: int) -> Response:
         photo = _photo(request, photo_id)
         self.check_object_permissions(request, photo)
-        with transaction.atomic():
+        with database.atomic():
             # The lock first, as a like does: or the two would wait for each other.
             Photo.objects.select_for_update().filter(id=photo.pk).first()
             photo.delete()

@@ -10,10 +10,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
-from rest_framework.reverse import reverse
 
 from ..homefeed.reader import Entry
 from ..models import FanOut, Photo, UploadKey
+from .links import url_of
 
 
 class TextField(serializers.CharField):
@@ -112,7 +112,7 @@ class UploadedPhotoSerializer(PhotoSerializer):
         return data
 
     def get_fanout(self, photo: Photo) -> str:
-        return reverse("mydjangoapp:fanout", [photo.pk], request=self.context["request"])
+        return url_of(self.context["request"], "fanout", photo.pk)
 
 
 @extend_schema_field({"anyOf": [{"type": "integer"}, {"type": "string"}]})
@@ -124,7 +124,7 @@ class AuthorSerializer(serializers.Serializer[Any]):
     """What everybody may know of a user."""
 
     id = UserIdField()
-    username = serializers.CharField()
+    username = serializers.CharField(help_text="empty where people log in by e-mail")
     name = serializers.CharField()
 
 
@@ -164,7 +164,7 @@ class PeoplePageSerializer(serializers.Serializer[Any]):
 
 
 class ProfileSerializer(AuthorSerializer):
-    """A user, and how the caller stands to him."""
+    """A user, and how the caller stands to them."""
 
     following = serializers.BooleanField()
     muted = serializers.BooleanField()
@@ -186,8 +186,7 @@ def entry_data(entry: Entry, request: Request) -> dict[str, Any]:
         "liked": entry.liked,
     }
     if entry.more:
-        url = reverse("mydjangoapp:user-photos", [author.id], request=request)
-        data["more"] = {"count": entry.more, "url": url}
+        data["more"] = {"count": entry.more, "url": url_of(request, "user-photos", author.id)}
     return data
 
 

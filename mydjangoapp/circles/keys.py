@@ -36,3 +36,19 @@ def counted(circle: object, day: date) -> str:
     """`circle:{circle}:hot:{YYYY-MM-DD}:likes`, hash: `{photo}:{user}` -> `{like}:1` for a like that is
     counted in that day's ranking, `{like}:0` for one that was taken back. Goes with the ranking."""
     return f"{hot(circle, day)}:likes"
+
+
+def complete(circle: object) -> str:
+    """`circle-complete:{circle}`, string: run id of the server on which what Redis holds of the circle was
+    complete. Another one, or none: it may have lost something, and is made anew from SQL. Kept."""
+    return f"{conf.KEY_PREFIX}circle-complete:{circle}"
+
+
+def author_complete(user: object) -> str:
+    """`photos-complete:{user}`, string: the same for `photos:{user}`. Kept."""
+    return f"{conf.KEY_PREFIX}photos-complete:{user}"
+
+
+def rebuilding(key: str) -> str:
+    """`rebuilding:{key}`, string: somebody has asked a worker to make that key anew. Lives for a minute."""
+    return f"{conf.KEY_PREFIX}rebuilding:{key.removeprefix(conf.KEY_PREFIX)}"

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
 
+from .. import database, outbox
 from ..exceptions import BadUpload, NotAMember
 from ..models import Circle, CircleMembership
 
 
 def create(user: Any, *, name: str, description: str = "") -> Circle:
     """Makes a circle with this user as its first member."""
-    with transaction.atomic():
+    with database.atomic():
         circle = Circle.objects.create(name=name, description=description)
         join(user, circle)
     return circle
 
 
 def join(user: Any, circle: Any) -> bool:
-    """Makes the user a member; False if he was. Raises `IntegrityError` for a circle that is not there."""
+    """Makes the user a member; False if they were. Raises `IntegrityError` for a circle that is not there."""
     _, made = CircleMembership.objects.get_or_create(
         circle_id=getattr(circle, "pk", circle), user_id=getattr(user, "pk", user)
     )
@@ -27,21 +29,43 @@ def join(user: Any, circle: Any) -> bool:
 
 
 def leave(user: Any, circle: Any) -> bool:
-    """Ends it; False if he was none. What he posted stays."""
+    """Ends it; False if they were none. What they posted stays."""
     gone, _ = CircleMembership.objects.filter(circle=circle, user=user).delete()
     return bool(gone)
 
 
 def is_member(user: Any, circle: Any) -> bool:
-    """Whether he may post there."""
+    """Whether they may post there."""
     return CircleMembership.objects.filter(circle=circle, user=user).exists()
 
 
 def check_may_post(user: Any, circle: Any) -> int:
-    """The circle's id. Raises `BadUpload` if there is no such circle, `NotAMember` if he is none."""
+    """The circle's id. Raises `BadUpload` if there is no such circle, `NotAMember` if the user is none."""
     id_ = getattr(circle, "pk", circle)
     if not Circle.objects.filter(pk=id_).exists():
         raise BadUpload("circle_id", f"There is no circle {id_}.")
     if not is_member(user, id_):
         raise NotAMember("circle_id", "Only members of a circle post into it: join it first.")
     return int(id_)
+
+
+def membership_was_saved(
+    sender: type[CircleMembership], instance: CircleMembership, created: bool, **_: Any
+) -> None:
+    """Counts a new member, whatever way they came."""
+    if created:
+        Circle.objects.filter(pk=instance.circle_id).update(member_count=F("member_count") + 1)
+
+
+def membership_was_deleted(
+    sender: type[CircleMembership], instance: CircleMembership, origin: Any = None, **_: Any
+) -> None:
+    """Counts them out; not where the circle itself goes, member by member."""
+    if getattr(origin, "model", type(origin)) is not Circle:
+        fewer = Greatest(F("member_count") - 1, 0)
+        Circle.objects.filter(pk=instance.circle_id).update(member_count=fewer)
+
+
+def circle_was_deleted(sender: type[Circle], instance: Circle, **_: Any) -> None:
+    """What Redis holds of it goes, too."""
+    outbox.circle_deleted(instance.pk)

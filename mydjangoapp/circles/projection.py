@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import Count, Q
+from django.db.models import Count
 from more_itertools import batched, map_reduce
 
+from .. import broker, database
+from ..homefeed import turns
 from ..homefeed.connection import client, edge, store
 from ..models import Circle, Like, Photo
 from ..redis_store import Script
@@ -20,6 +22,8 @@ from . import keys
 
 KEPT_DAYS = 30
 AT_ONCE = 1_000
+MOST_EQUALS = 10_000  # photos with the same score that are put in order
+ASKED_SECONDS = 60.0  # how long nobody else asks for the same rebuild
 
 _count_likes = Script("count_likes", __package__ or "", store)
 
@@ -45,9 +49,13 @@ def _expiry(day: date) -> int:
 
 
 def add(photo: int, user: Any, circle: Any | None, created_at: datetime) -> None:
-    """A photo was posted. One round trip."""
+    """A photo was posted. One round trip; one more where Redis has been restarted or emptied since the last
+    one: then what it holds is made anew in the background."""
     with edge():
         pipeline = client().pipeline(transaction=True)
+        pipeline.info("server")
+        pipeline.get(keys.author_complete(user))
+        pipeline.get(keys.complete(circle))
         pipeline.zadd(keys.of_author(user), {str(photo): photo})
         if circle is not None:
             pipeline.zadd(keys.of_circle(circle), {str(photo): photo})
@@ -56,7 +64,22 @@ def add(photo: int, user: Any, circle: Any | None, created_at: datetime) -> None
             if is_kept(day):
                 pipeline.zadd(keys.hot(circle, day), {str(photo): 1}, nx=True)
                 pipeline.expireat(keys.hot(circle, day), _expiry(day))
-        pipeline.execute()
+        server, author_complete, circle_complete, *_ = pipeline.execute()
+    run_id = str(server["run_id"]).encode()
+    if author_complete != run_id:
+        _ask_for_rebuild(keys.of_author(user), "rebuild_photos_of", broker.plain(user))
+    if circle is not None and circle_complete != run_id:
+        ask_for_rebuild(circle)
+
+
+def ask_for_rebuild(circle: Any) -> None:
+    """Has what Redis holds of a circle made anew in the background, unless that has just been asked for."""
+    _ask_for_rebuild(keys.of_circle(circle), "rebuild_circle", circle)
+
+
+def _ask_for_rebuild(key: str, task: str, of: Any) -> None:
+    if turns.begin(keys.rebuilding(key), ASKED_SECONDS):
+        broker.send_by_name(task, of)
 
 
 def remove(photo: int, user: Any, circle: Any | None) -> None:
@@ -86,32 +109,51 @@ def count_likes(circle: Any, day: date, likes: Iterable[Liked]) -> int:
     trip."""
     if not is_kept(day):
         return 0
-    parts = [part for one in likes for part in (one.photo, one.user, one.like, int(one.counts))]
+    parts = [part for one in likes for part in (one.photo, str(one.user), one.like, int(one.counts))]
     return int(_count_likes([keys.hot(circle, day), keys.counted(circle, day)], [_expiry(day), *parts]))
 
 
-def ranking(circle: Any, day: date, limit: int) -> list[tuple[int, int]]:
-    """Photos and scores of a day, the best first, of equal ones the newest. One round trip."""
+def ranking(circle: Any, day: date, limit: int) -> list[tuple[int, int]] | None:
+    """Photos and scores of a day, the best first, of equal ones the newest; None if Redis may have lost some
+    of them: it was emptied, or restarted after a crash. One round trip, and one per 1,000 photos with the
+    score of the last one, at most ten."""
     with edge():
-        # More than are asked for: which of the equals come first is not Redis's order.
-        found: Any = client().zrevrange(keys.hot(circle, day), 0, 2 * limit + 100, withscores=True)
-    scores = ((int(photo), int(score)) for photo, score in found)
-    return sorted(scores, key=lambda one: (-one[1], -one[0]))[:limit]
+        pipeline = client().pipeline(transaction=True)
+        pipeline.info("server")
+        pipeline.get(keys.complete(circle))
+        pipeline.zrevrange(keys.hot(circle, day), 0, limit + AT_ONCE - 1, withscores=True)
+        server, complete, found = pipeline.execute()
+        if complete != str(server["run_id"]).encode():
+            return None
+        # Which of the equals come first is not Redis's order: that goes by text, so 9 is before 10.
+        for _ in range(MOST_EQUALS // AT_ONCE):
+            if len(found) <= limit or found[-1][1] != found[limit - 1][1]:
+                break
+            more: Any = client().zrevrange(
+                keys.hot(circle, day), len(found), len(found) + AT_ONCE - 1, withscores=True
+            )
+            found += more
+            if len(more) < AT_ONCE:
+                break
+    scores = {int(photo): int(score) for photo, score in found}
+    return sorted(scores.items(), key=lambda one: (-one[1], -one[0]))[:limit]
 
 
 def ranking_from_sql(circle: Any, day: date, limit: int | None) -> list[tuple[int, int]]:
-    """The same, as SQL says. One query."""
+    """The same, as SQL says, of the circle's 1,000 newest photos: for as long as Redis cannot be asked. Two
+    queries, whose cost does not grow with the circle."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     end = begin + timedelta(days=1)
-    that_day = Q(likes__created_at__gte=begin, likes__created_at__lt=end)
-    found = (
-        Photo.objects.filter(circle=circle)
-        .annotate(score=Count("likes", filter=that_day) + 1)
-        .filter(Q(score__gt=1) | Q(created_at__gte=begin, created_at__lt=end))
-        .order_by("-score", "-id")
-        .values_list("id", "score")
-    )
-    return [(photo, score) for photo, score in (found if limit is None else found[:limit])]
+    photos = Photo.objects.filter(circle=circle).order_by("-id").values_list("id", "created_at")
+    posted = dict(photos[:AT_ONCE])
+    likes = Like.objects.filter(photo__in=list(posted), created_at__gte=begin, created_at__lt=end)
+    counted = dict(likes.order_by().values_list("photo").annotate(Count("id")))
+    scores = {
+        photo: 1 + counted.get(photo, 0)
+        for photo, created_at in posted.items()
+        if photo in counted or begin <= created_at < end
+    }
+    return sorted(scores.items(), key=lambda one: (-one[1], -one[0]))[:limit]
 
 
 def rebuild(circle: Circle) -> int:
@@ -120,7 +162,8 @@ def rebuild(circle: Circle) -> int:
     While the site runs: what comes in meanwhile is counted, whichever is first. Rankings are short of some
     likes until it has ended. A round trip per 1,000 photos, and per day of 1,000 likes.
     """
-    photos = Photo.objects.filter(circle=circle).order_by("id")
+    photos = Photo.objects.using(database.writer()).filter(circle=circle).order_by("id")
+    run_id = _run_id()
     _forget(circle)
     number = 0
     last = 0
@@ -128,28 +171,70 @@ def rebuild(circle: Circle) -> int:
         last = some[-1][0]
         number += len(some)
         _add_many(circle.pk, some)
+        there = set(photos.filter(id__in=[photo for photo, *_ in some]).values_list("id", flat=True))
+        for photo, user, _ in some:
+            if photo not in there:
+                remove(photo, user, circle.pk)
     _count_again(circle)
+    if _run_id() == run_id:
+        with edge():
+            client().set(keys.complete(circle.pk), run_id)
     return number
+
+
+def _run_id() -> str:
+    with edge():
+        server: Any = client().info("server")
+    return str(server["run_id"])
+
+
+def forget(circle: Any) -> None:
+    """Drops what is kept of a circle that was deleted. A round trip per 1,000 photos."""
+    key, last = keys.of_circle(circle), 0
+    while True:
+        with edge():
+            found: Any = client().zrangebyscore(key, f"({last}", "+inf", start=0, num=AT_ONCE)
+        if not found:
+            break
+        photos = [int(photo) for photo in found]
+        last = photos[-1]
+        authors = set(Photo.objects.filter(id__in=photos).values_list("user_id", flat=True))
+        with edge():
+            client().unlink(key, *(keys.of_author_in_circle(circle, user) for user in authors))
+        if len(found) < AT_ONCE:
+            break
+    days = [today() - timedelta(days=ago) for ago in range(-1, KEPT_DAYS + 1)]
+    with edge():
+        client().unlink(
+            key,
+            keys.complete(circle),
+            *(make(circle, day) for day in days for make in (keys.hot, keys.counted)),
+        )
 
 
 def rebuild_author(user: Any) -> int:
     """Makes `photos:{user}` anew from SQL; returns how many photos that are."""
-    photos = Photo.objects.filter(user=user).order_by("id").values_list("id", flat=True)
+    photos = Photo.objects.using(database.writer()).filter(user=user).order_by("id")
+    photo_ids = photos.values_list("id", flat=True)
+    run_id = _run_id()
     with edge():
-        client().delete(keys.of_author(user))
+        client().delete(keys.of_author(user), keys.author_complete(user))
     number = last = 0
-    while some := list(photos.filter(id__gt=last)[:AT_ONCE]):
+    while some := list(photo_ids.filter(id__gt=last)[:AT_ONCE]):
         last = some[-1]
         number += len(some)
         with edge():
             client().zadd(keys.of_author(user), {str(photo): photo for photo in some})
+    if _run_id() == run_id:
+        with edge():
+            client().set(keys.author_complete(user), run_id)
     return number
 
 
 def _forget(circle: Circle) -> None:
     authors = Photo.objects.filter(circle=circle).order_by().values_list("user_id", flat=True).distinct()
     days = [today() - timedelta(days=ago) for ago in range(KEPT_DAYS + 1)]
-    kept = [keys.of_circle(circle.pk)]
+    kept = [keys.of_circle(circle.pk), keys.complete(circle.pk)]
     kept += [make(circle.pk, day) for day in days for make in (keys.hot, keys.counted)]
     with edge():
         client().delete(*kept)

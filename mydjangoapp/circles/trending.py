@@ -1,4 +1,4 @@
-"""The photos of a circle that were liked most on a day, for who looks."""
+"""The photos of a circle that were liked most on a day, as one user may see them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Ranked(NamedTuple):
 
 
 def best_of(circle: Circle, day: date, user: Any, limit: int) -> list[Ranked]:
-    """The best first, of equal ones the newest. While Redis is away they come from SQL."""
+    """The best first, of equal ones the newest. While Redis is away, or has lost some, they come from SQL."""
     scores = dict(_ranking(circle, day, limit + SPARE))
     photos = not_blocking(Photo.objects.filter(circle=circle, id__in=scores), user)
     there = {photo.pk: photo for photo in photos}
@@ -36,10 +36,13 @@ def best_of(circle: Circle, day: date, user: Any, limit: int) -> list[Ranked]:
 
 def _ranking(circle: Circle, day: date, limit: int) -> list[tuple[int, int]]:
     try:
-        return projection.ranking(circle.pk, day, limit)
+        found = projection.ranking(circle.pk, day, limit)
+        if found is not None:
+            return found
+        projection.ask_for_rebuild(circle.pk)
     except FeedError as error:
         logger.warning("the ranking of circle %s comes from SQL: %s", circle.pk, error)
-        return projection.ranking_from_sql(circle.pk, day, limit)
+    return projection.ranking_from_sql(circle.pk, day, limit)
 
 
 def day_in(text: str | None) -> date:

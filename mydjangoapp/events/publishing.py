@@ -18,9 +18,11 @@ from django.db import router, transaction
 from django.utils import timezone
 from more_itertools import batched, map_reduce
 
+from .. import database
 from ..conf import conf
 from ..exceptions import BadEvent, EventsUnavailable, FeedError
 from ..models import Publication
+from ..patience import Budget
 from .message import Outgoing
 from .transport import Transport, for_topic
 
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 ROW = 500  # messages a row of the outbox: a row of small ones has some 100 kB
 CLAIM_SECONDS = 5.0  # who has not sent a row by then has died, or will find it sent
 ROWS_AT_ONCE = 1_000
+ROWS_LOADED = 100  # with their messages
 
 
 def publish(topic: str, action: str, body: Mapping[str, Any], *, delay: float = 0) -> str:
@@ -92,7 +95,7 @@ def _send_on_commit(row: Publication) -> None:
         except FeedError as error:
             logger.warning("%s wait in the outbox: %s", row, error)
 
-    transaction.on_commit(send, using=row._state.db, robust=True)
+    database.on_commit(send, using=row._state.db)
 
 
 def _send_row(row: Publication) -> None:
@@ -107,8 +110,9 @@ def _send_row(row: Publication) -> None:
         Publication.objects.filter(pk=row.pk).delete()
 
 
-def send_waiting() -> int:
-    """Sends what waits in the outbox; returns how many rows. Any number of processes may do it at once.
+def send_waiting(budget: Budget | None = None) -> int:
+    """Sends what waits in the outbox, until the budget is spent; returns how many rows. Any number of
+    processes may do it at once.
 
     A row is forgotten when what carries it has held it for `SETTLE_SECONDS`, or at once where no crash of
     it could be noticed. One that is refused is left for later and does not stop the others. Raises
@@ -124,16 +128,18 @@ def send_waiting() -> int:
             if topic in away:
                 continue
             try:
-                sent += _settle(topic, {receipt: pk for pk, _, receipt in rows})
+                sent += _settle(topic, {receipt: pk for pk, _, receipt in rows}, budget)
             except FeedError as error:
                 logger.error("messages to %s wait in the outbox: %s", topic, error)
                 away[topic] = error
+        if budget and budget.is_spent:
+            break
     if away:
         raise next(iter(away.values()))
     return sent
 
 
-def _settle(topic: str, rows: dict[str, int]) -> int:
+def _settle(topic: str, rows: dict[str, int], budget: Budget | None) -> int:
     transport = for_topic(topic)
     receipts = list(rows)
     if transport is None or not transport.gives_receipts:
@@ -145,7 +151,12 @@ def _settle(topic: str, rows: dict[str, int]) -> int:
             Publication.objects.filter(pk__in=[rows[one] for one in held]).delete()
             transport.forget_receipts(held)
     late = [rows[one] for one, age in zip(receipts, ages, strict=True) if age is None]
-    return sum(map(_send_late, Publication.objects.filter(pk__in=late).order_by("id")))
+    sent = 0
+    for row in Publication.objects.filter(pk__in=late).order_by("id").iterator(ROWS_LOADED):
+        if budget and budget.is_spent:
+            break
+        sent += _send_late(row)
+    return sent
 
 
 def _send_late(row: Publication) -> bool:

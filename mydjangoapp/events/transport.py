@@ -109,6 +109,9 @@ class Transport(Protocol):
     def purge(self, topic: str, channel: str) -> int:
         """Throws them away; returns how many."""
 
+    def prune(self, seconds: float) -> int:
+        """Throws dead letters of all channels away that are older; returns how many."""
+
 
 def for_topic(topic: str) -> Transport | None:
     """What carries this topic; None if it is switched off. Raises `BadSetting`."""

@@ -20,6 +20,7 @@ from django.core.cache import cache, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
+from .. import database, patience
 from ..breaker import Breaker
 from ..conf import conf
 from . import keys
@@ -65,7 +66,11 @@ def fetch(*asked: tuple[Kind, Iterable[Any]]) -> list[dict[Any, Any]]:
     """For each kind its rows by id; what SQL does not have is left out.
 
     One `get_many` for all kinds together, a query for each kind that has misses, one `set_many`.
+
+    Nothing is kept that may be older than the last change although it was read after it: what a transaction
+    with a view of its own has read. And that a row is not there is not kept at all: it may be on its way.
     """
+    may_keep = database.sees_what_is_committed()
     wanted = [_Wanted.of(kind, ids) for kind, ids in asked]
     names = [name for of in wanted if of.kind.kept for name in (*of.entries.values(), *of.stamps.values())]
     found = _get_many(names)
@@ -84,7 +89,7 @@ def fetch(*asked: tuple[Kind, Iterable[Any]]) -> list[dict[Any, Any]]:
             loaded = of.kind.load(missing)
             for id_ in missing:
                 rows[id_] = loaded.get(id_)
-                if of.kind.kept:
+                if of.kind.kept and may_keep and rows[id_] is not None:
                     new[of.entries[id_]] = (found.get(of.stamps.get(id_, "")), rows[id_])
         results.append({id_: row for id_, row in rows.items() if row is not None})
     if breaker.allows():
@@ -127,6 +132,8 @@ def _get_many(names: list[str]) -> dict[str, Any]:
 def _set_many(entries: Mapping[str, Any], times: int = 1) -> bool:
     if not entries or not is_shared():
         return True
+    if patience.is_over():
+        return False
     try:
         with watched():
             failed = cache.set_many(dict(entries), conf.CACHE_SECONDS * times)
@@ -143,7 +150,8 @@ def watched() -> Iterator[None]:
     """Around a call of the cache: one that takes too long is the last for some seconds."""
     began = time.monotonic()
     try:
-        yield
+        with patience.waiting():
+            yield
     finally:
         # By the clock, because some backends swallow their time-outs.
         if time.monotonic() - began > PATIENCE:

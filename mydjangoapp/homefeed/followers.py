@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from django.db.models import QuerySet
 from more_itertools import batched
 
+from .. import database
 from ..conf import conf
 from ..exceptions import FollowersBeingRebuilt
 from ..models import FanOut, Follow
@@ -39,8 +41,13 @@ class Change:
 
     def still_holds(self, author: Any) -> bool:
         """Whether SQL agrees: the row is there (follow), or no row of the two is (unfollow)."""
-        rows = Follow.objects.filter(follower_id=self.follower, followee_id=author)
+        rows = _follows().filter(follower_id=self.follower, followee_id=author)
         return rows.filter(id=self.row).exists() if self.verb == "follow" else not rows.exists()
+
+
+def _follows() -> QuerySet[Follow]:
+    # Of the writer: a replica may not have the change yet that this is about.
+    return Follow.objects.using(database.writer())
 
 
 def _change_keys(author: Any) -> list[str]:
@@ -85,7 +92,7 @@ def count(author: Any) -> int:
 
 def are_more_than(author: Any, number: int) -> bool:
     """Whether the author has more followers than that in SQL, or none there and a list filled by hand."""
-    found = Follow.objects.filter(followee_id=author)[: number + 1].count()
+    found = _follows().filter(followee_id=author)[: number + 1].count()
     return found > number or (found == 0 and exist(author))
 
 
@@ -96,11 +103,11 @@ def ensure(author: Any) -> bool:
     """
     if exist(author):
         return True
-    if not Follow.objects.filter(followee_id=author).exists():
+    if not _follows().filter(followee_id=author).exists():
         return False
     if rebuild(author) > 0 or exist(author):
         return True
-    if Follow.objects.filter(followee_id=author).exists():
+    if _follows().filter(followee_id=author).exists():
         raise FollowersBeingRebuilt(f"The follower list of {author} is on its way; try again in a moment.")
     return False
 
@@ -129,7 +136,7 @@ def rebuild(author: Any) -> int:
 
 
 def _rows(author: Any) -> Iterator[list[tuple[int, Any]]]:
-    rows = Follow.objects.filter(followee_id=author).order_by("id").values_list("id", "follower_id")
+    rows = _follows().filter(followee_id=author).order_by("id").values_list("id", "follower_id")
     last = 0
     while some := list(rows.filter(id__gt=last)[:ENTRIES_PER_CALL]):
         yield some
@@ -199,7 +206,7 @@ def _clear_ended(author: Any) -> bool:
     """Clears away what Redis still holds of fan-outs that have ended as the ledger says: it was away when
     they were given up or cancelled. True if there was any."""
     photos = delivery.under_way(author)
-    ended = FanOut.objects.filter(photo_id__in=photos).exclude(state__in=FanOut.OPEN)
+    ended = FanOut.objects.using(database.writer()).filter(photo_id__in=photos).exclude(state__in=FanOut.OPEN)
     cleared = list(ended.values_list("photo_id", flat=True))
     for photo in cleared:
         delivery.cancel(photo, author)

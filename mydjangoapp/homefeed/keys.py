@@ -139,6 +139,12 @@ def catching_up() -> str:
     return f"{conf.KEY_PREFIX}catching-up"
 
 
+def outbox_position() -> str:
+    """`outbox-position`, string: id of the row at which the last call that empties the graph's outbox ran out
+    of time. Kept."""
+    return f"{conf.KEY_PREFIX}outbox-position"
+
+
 def sending() -> str:
     """`sending`, string: the same for the outbox of events."""
     return f"{conf.KEY_PREFIX}sending"

@@ -17,6 +17,7 @@ from typing import Any
 from django.db import transaction
 from more_itertools import peekable
 
+from .. import database
 from ..conf import conf
 from ..exceptions import FeedError
 from ..models import Photo
@@ -105,7 +106,11 @@ def _snapshot(user: Any) -> tuple[Snapshot, Callable[[], None]]:
     if found.floor is not None:
         return found, lambda: None
     # After the commit: within a transaction SQL may show what was true when it began.
-    return found, partial(transaction.on_commit, partial(_build, user), robust=True)
+    return found, partial(_on_commit, partial(_build, user))
+
+
+def _on_commit(step: Callable[[], None]) -> None:
+    transaction.on_commit(step, using=database.writer(), robust=True)
 
 
 def _build(user: Any) -> None:

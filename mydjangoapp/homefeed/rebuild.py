@@ -6,6 +6,7 @@ import logging
 import secrets
 from typing import Any
 
+from .. import database
 from ..conf import conf
 from ..models import FanOut
 from . import keys, scripts, truth
@@ -30,7 +31,9 @@ def build(user: Any, *, again: bool = False) -> bool:
     token, had_list = begun
     # One query: a photo and its fan-out as they were at the same moment.
     rows = list(
-        truth.carried_to(user).values_list("id", "fanout__state", "fanout__finished_at")[: conf.MAX_LENGTH]
+        truth.carried_to(user)
+        .using(database.writer())
+        .values_list("id", "fanout__state", "fanout__finished_at")[: conf.MAX_LENGTH]
     )
     if rows and rows[0][0] > LARGEST_ID:
         logger.error("the feed of user %s stays in SQL: photo %s has too large an id", user, rows[0][0])

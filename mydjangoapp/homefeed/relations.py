@@ -37,13 +37,36 @@ def receipts_held_for(rows: Sequence[int]) -> list[float | None]:
         pipeline.zmscore(keys.receipts(), [str(row) for row in rows])
         (seconds, microseconds), given = pipeline.execute()
     now = seconds + microseconds / 1e6
-    return [None if at is None else now - float(at) for at in given]
+    ages = [None if at is None else now - float(at) for at in given]
+    if ahead := [row for row, age in zip(rows, ages, strict=True) if age is not None and age < 0]:
+        give_receipts(ahead)  # the server's clock was set back: counted from now on
+    return [None if age is None else max(0.0, age) for age in ages]
 
 
 def forget_receipts(rows: Sequence[int]) -> None:
     """They are needed no more. One round trip, repeatable."""
     with edge():
         client().zrem(keys.receipts(), *rows)
+
+
+def forget_receipts_older_than(seconds: float) -> int:
+    """Drops receipts whose rows are gone since long; returns how many. Two round trips, repeatable."""
+    with edge():
+        now: Any = client().time()
+        return int(client().zremrangebyscore(keys.receipts(), "-inf", now[0] - seconds))
+
+
+def outbox_position() -> int:
+    """The row of the outbox at which the last call stopped; 0 if it came to the end. One round trip."""
+    with edge():
+        found: Any = client().get(keys.outbox_position())
+    return int(found or 0)
+
+
+def set_outbox_position(row: int) -> None:
+    """Where the next call is to go on. One round trip."""
+    with edge():
+        client().set(keys.outbox_position(), row)
 
 
 def likes_changed(user: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 
+from .. import database
 from ..models import Like, Photo
 from .cached import Kind
 
@@ -25,7 +26,7 @@ class PhotoRow(NamedTuple):
 
 
 class AuthorRow(NamedTuple):
-    """What everybody may know of a user."""
+    """What everybody may know of a user; `username` and `name` may be empty."""
 
     id: Any
     username: str
@@ -39,22 +40,32 @@ def of_photos(photos: Iterable[Photo]) -> Iterator[PhotoRow]:
 
 
 def of_author(user: Any) -> AuthorRow:
-    """The public part of a user, of whatever model the site has."""
+    """The public part of a user, of whatever model the site has. Never an e-mail address: where people log in
+    by one, or give one as their name, that stays empty."""
     name = user.get_full_name() if hasattr(user, "get_full_name") else ""
-    return AuthorRow(user.pk, str(user.get_username()), str(name))
+    return AuthorRow(user.pk, _without_address(str(user.get_username())), _without_address(str(name)))
+
+
+def _without_address(text: str) -> str:
+    return "" if "@" in text.strip("@") else text
 
 
 def _photos(ids: list[int]) -> Mapping[int, PhotoRow]:
-    return {row.id: row for row in of_photos(Photo.objects.filter(id__in=ids))}
+    return {row.id: row for row in of_photos(Photo.objects.using(database.writer()).filter(id__in=ids))}
 
 
 def _authors(ids: list[Any]) -> Mapping[Any, AuthorRow]:
-    return {user.pk: of_author(user) for user in get_user_model()._default_manager.filter(pk__in=ids)}
+    users = get_user_model()._default_manager.using(database.writer()).filter(pk__in=ids)
+    return {user.pk: of_author(user) for user in users}
 
 
 def liked(user: Any, photos: list[int]) -> Mapping[int, bool]:
     """Of each of these photos, whether the user likes it. One query."""
-    likes = set(Like.objects.filter(user=user, photo__in=photos).values_list("photo_id", flat=True))
+    likes = set(
+        Like.objects.using(database.writer())
+        .filter(user=user, photo__in=photos)
+        .values_list("photo_id", flat=True)
+    )
     return {photo: photo in likes for photo in photos}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Value
 
+from .. import database
 from ..conf import conf
 from ..models import Block, Follow, Mute, PastFollow, Photo
 
@@ -45,10 +46,11 @@ def seen_up_to(user: Any, authors: Iterable[Any]) -> dict[Any, int]:
     """For each author the highest photo id of his that `user` may see in the feed. One query."""
     authors = list(authors)
     everything, nothing = Value(EVERYTHING, BigIntegerField()), Value(NOTHING, BigIntegerField())
-    follows = Follow.objects.filter(follower=user, followee__in=authors)
-    mutes = Mute.objects.filter(muter=user, muted__in=authors)
-    blocks = Block.objects.filter(blocker=user, blocked__in=authors)
-    blocked_by = Block.objects.filter(blocked=user, blocker__in=authors)
+    db = database.writer()  # what is kept of this must not come from a replica that is behind
+    follows = Follow.objects.using(db).filter(follower=user, followee__in=authors)
+    mutes = Mute.objects.using(db).filter(muter=user, muted__in=authors)
+    blocks = Block.objects.using(db).filter(blocker=user, blocked__in=authors)
+    blocked_by = Block.objects.using(db).filter(blocked=user, blocker__in=authors)
     rows = follows.values_list("followee_id", everything).union(
         mutes.values_list("muted_id", nothing),
         blocks.values_list("blocked_id", nothing),
@@ -56,7 +58,7 @@ def seen_up_to(user: Any, authors: Iterable[Any]) -> dict[Any, int]:
         all=True,
     )
     if conf.ON_UNFOLLOW == "keep":
-        past = PastFollow.objects.filter(follower=user, followee__in=authors)
+        past = PastFollow.objects.using(db).filter(follower=user, followee__in=authors)
         rows = rows.union(past.values_list("followee_id", "upto"), all=True)
     found: dict[Any, list[int]] = {}
     for author, upto in rows:

@@ -6,8 +6,11 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
+from django.db.models import Q
+from django.utils import timezone
 from more_itertools import batched
 
 from ..conf import conf
@@ -66,8 +69,9 @@ def _again(look: Callable[[], Iterable[Difference]]) -> list[Difference]:
 
 def _feed(user: Any) -> Iterator[Difference]:
     key = keys.homefeed(user)
-    ended = FanOut.objects.filter(state__in=(FanOut.State.DONE, FanOut.State.FAILED))
-    pushed = truth.carried_to(user).filter(pulled=False, fanout__in=ended)
+    ended = Q(fanout__state__in=(FanOut.State.DONE, FanOut.State.FAILED))
+    pruned = Q(fanout=None, created_at__lt=timezone.now() - timedelta(days=conf.KEEP_FANOUTS))
+    pushed = truth.carried_to(user).filter(ended | pruned, pulled=False)
     most = conf.MAX_LENGTH + trim_slack() + 1
     expected = list(pushed.values_list("id", flat=True)[:most])
     with edge():

@@ -16,6 +16,7 @@ class Circle(models.Model):
     name = models.CharField(max_length=NAME_LENGTH)
     description = models.CharField(max_length=DESCRIPTION_LENGTH, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    member_count = models.PositiveIntegerField(default=0, editable=False)
 
     class Meta:
         ordering = ["-id"]
@@ -25,7 +26,7 @@ class Circle(models.Model):
 
 
 class CircleMembership(models.Model):
-    """`user` is a member of `circle`."""
+    """`user` is a member of `circle`. `Circle.member_count` is kept in the same transaction."""
 
     id = models.BigAutoField(primary_key=True)
     circle = models.ForeignKey(Circle, on_delete=models.CASCADE, related_name="memberships", db_index=False)

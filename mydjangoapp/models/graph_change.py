@@ -12,8 +12,9 @@ class GraphChange(models.Model):
 
     `follow`: the `Follow` rows of `followee` with ids from `row` to `last_row`. `unfollow`: the deleted
     row `row` of `follower` and `followee`. `relation`: something else about whom `follower` wants to see.
-    Written only where the cache could not be told: `photo`: the photo `row` was changed or deleted;
-    `author`: the user `follower` has a new name; `likes`: what `follower` likes has changed.
+    `photo`: the photo `row` was changed. `deleted`: the photo `row` of `followee` with this `file` was
+    deleted. `author`: the user `follower` has a new name, or is gone. `likes`: `follower` likes the photo
+    `row`, or no longer. `circle`: the circle `row` was deleted.
     """
 
     class Verb(models.TextChoices):
@@ -23,6 +24,8 @@ class GraphChange(models.Model):
         PHOTO = "photo"
         AUTHOR = "author"
         LIKES = "likes"
+        DELETED = "deleted"
+        CIRCLE = "circle"
 
     id = models.BigAutoField(primary_key=True)
     verb = models.CharField(max_length=8, choices=Verb.choices)
@@ -45,6 +48,7 @@ class GraphChange(models.Model):
     )
     row = models.BigIntegerField(default=0)
     last_row = models.BigIntegerField(default=0)
+    file = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     def __str__(self) -> str:

@@ -13,11 +13,14 @@ class Like(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
     )
-    photo = models.ForeignKey("mydjangoapp.Photo", on_delete=models.CASCADE, related_name="likes")
+    photo = models.ForeignKey(
+        "mydjangoapp.Photo", on_delete=models.CASCADE, related_name="likes", db_index=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "photo"], name="like_once")]
+        indexes = [models.Index(fields=["photo", "created_at"], name="like_of_photo_by_time")]
 
     def __str__(self) -> str:
         return f"{self.user_id} likes photo {self.photo_id}"

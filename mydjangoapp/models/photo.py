@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import models, router, transaction
 
 
 def image_path(photo: Photo, filename: str) -> str:
@@ -69,7 +69,7 @@ class Photo(models.Model):
             fields = (field.name for field in self._meta.concrete_fields if not field.primary_key)
             kwargs["update_fields"] = [name for name in fields if name not in self.COUNTED]
         # With the fan-out that its signal writes: a photo alone would be carried to nobody.
-        with transaction.atomic(using=kwargs.get("using")):
+        with transaction.atomic(using=kwargs.get("using") or router.db_for_write(type(self), instance=self)):
             super().save(*args, **kwargs)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
+from .. import database
 from ..circles import projection
 from ..events import Message, Worker, action
 from ..exceptions import DATABASE_AWAY, FeedsUnavailable
@@ -21,7 +22,7 @@ class PhotosCirclesWorker(Worker):
     from_beginning = True
 
     def handle(self, message: Message) -> None:
-        """While Redis or the database is away, messages wait: that is nobody's fault and not counted."""
+        """While Redis or the database is away, messages wait, and that is not counted as an attempt."""
         try:
             super().handle(message)
         except (FeedsUnavailable, *DATABASE_AWAY) as error:
@@ -34,6 +35,7 @@ class PhotosCirclesWorker(Worker):
         if self._is_there(message):
             created_at = datetime.fromisoformat(body["created_at"])
             projection.add(body["id"], body["user_id"], body["circle_id"], created_at)
+            self._remove_if_gone(message)
 
     @action("photo.deleted")
     def deleted_handler(self, message: Message) -> None:
@@ -48,7 +50,15 @@ class PhotosCirclesWorker(Worker):
             like = projection.Liked(body["id"], body["liked_by"], body["like_id"], counts)
             day = projection.day_of(datetime.fromisoformat(body["liked_at"]))
             projection.count_likes(body["circle_id"], day, [like])
+            self._remove_if_gone(message)
 
     def _is_there(self, message: Message) -> bool:
-        """One that was deleted since does not come back by a message that is late."""
-        return Photo.objects.filter(id=message.body["id"]).exists()
+        """One that was deleted since, or whose circle was, does not come back by a message that is late."""
+        body = message.body
+        photos = Photo.objects.using(database.writer()).filter(id=body["id"])
+        return photos.filter(circle=body["circle_id"]).exists() if body["circle_id"] else photos.exists()
+
+    def _remove_if_gone(self, message: Message) -> None:
+        """It may have been deleted, and that been handled, between our look and our change."""
+        if not self._is_there(message):
+            self.deleted_handler(message)

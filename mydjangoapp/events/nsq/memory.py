@@ -76,6 +76,10 @@ class Memory:
         """Throws dead letters away; returns how many."""
         return RedisStreams(self._url).purge(self._topic, self._channel)
 
+    def prune(self, seconds: float) -> int:
+        """Throws dead letters away that are older; returns how many."""
+        return RedisStreams(self._url).prune_channel(self._topic, self._channel, seconds)
+
     def is_new(self) -> bool:
         """Whether this is the first time that the channel is made; only one is told so."""
         with store(self._url).edge():

@@ -15,7 +15,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             changes = outbox.catch_up()
-            rescued = rescue.rescue(tasks.enqueue)
+            rescued = rescue.rescue(tasks.enqueue, by_hand=True)
             settled = rescue.settle(tasks.enqueue)
             events = publishing.send_waiting()
         except FeedError as error:

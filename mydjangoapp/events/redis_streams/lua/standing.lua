@@ -5,8 +5,9 @@
 -- ARGV  1 channel
 -- Returns {waiting, in hand, deferred, dead, published_at of the oldest that is not finished or ''}
 --
--- Atomic, so that the figures are of one moment. O(groups); up to 10,000 are read where the server does not
--- count for itself (Redis 6.2, a group that has not taken anything yet), some ms.
+-- Atomic, so that the figures are of one moment. O(groups). Up to 100 messages are read where the server does
+-- not count for itself (Redis 6.2, a group that has not taken anything yet); beyond that the number is an
+-- estimate, by the time that has passed between the first, the last taken and the last message.
 local group, waiting, in_hand, oldest = ARGV[1], 0, 0, ''
 
 local function published(entries)
@@ -16,6 +17,8 @@ local function published(entries)
     if fields[i] == 'published_at' and (oldest == '' or fields[i + 1] < oldest) then oldest = fields[i + 1] end
   end
 end
+
+local function ms(id) return tonumber(string.match(id, '%d+')) end
 
 local function look(stream)
   local last = stream == KEYS[1] and redis.call('HGET', KEYS[5], group) or '0-0'
@@ -36,16 +39,14 @@ local function look(stream)
     published(redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1))
   end
   if not behind then
-    -- The server does not count for itself: so far it is counted here, and beyond that it is at most the
-    -- whole stream.
-    behind = 0
-    for _ = 1, 10 do
-      local entries = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1000)
-      behind = behind + #entries
-      if #entries < 1000 then break end
-      last = entries[#entries][1]
+    behind = #redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 100)
+    if behind == 100 then
+      local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+      local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+      local from, upto, at = ms(first[1]), ms(newest[1]), ms(last)
+      local share = upto > from and math.min(1, (upto - at) / (upto - from)) or 1
+      behind = math.max(100, math.floor(redis.call('XLEN', stream) * share))
     end
-    if behind == 10000 then behind = redis.call('XLEN', stream) end
   end
   waiting = waiting + behind
 end
