@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-faults test-events test-rest test-all faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
+.PHONY: help demo test test-faults test-events test-rest test-host test-all faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,12 +28,12 @@ demo: $(VENV)/site ## an author with 100,000 followers uploads; ARGS="--follower
 lint: $(VENV)/dev ## ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-# Each run of pytest has servers and a database of its own, so thirds run side by side; without ARGS,
+# Each run of pytest has servers and a database of its own, so parts run side by side; without ARGS,
 # as what they choose may lie in one of them only.
 test: lint ## lint, then every test that needs nothing installed; ARGS="-k name"
 ifeq ($(ARGS),)
-	@echo "Three thirds side by side, each is shown when it has ended"
-	@$(MAKE) -s -j3 -Otarget test-faults test-events test-rest
+	@echo "Four parts side by side, each is shown when it has ended"
+	@$(MAKE) -s -j4 -Otarget test-faults test-events test-rest test-host
 else
 	@$(PYTEST) $(ARGS)
 endif
@@ -43,6 +43,14 @@ test-faults test-events: $(VENV)/dev
 
 test-rest: $(VENV)/dev
 	@$(PYTEST) --ignore tests/faults --ignore tests/events
+
+# The same tests on a site with users by UUID, who log in by e-mail, and with other defaults.
+ON_A_HOST := tests/test_host_site.py tests/test_upload_api.py tests/test_fanouts.py tests/test_feed_api.py \
+  tests/test_people_api.py tests/test_photo_api.py tests/test_circles.py tests/test_verify.py \
+  tests/test_outbox.py tests/test_build_rules.py tests/events/test_announcements.py
+
+test-host: $(VENV)/dev
+	@TEST_ON=uuid-users $(PYTEST) $(ON_A_HOST)
 
 INSTALLED := postgresql memcached rabbitmq-server redis-server
 FINDINGS := var/reliability
@@ -57,6 +65,7 @@ test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs De
 	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" tests/test_feed_*.py tests/test_build_rules.py tests/test_outbox.py \
 	  tests/test_people_api.py tests/test_photo_api.py tests/test_verify.py tests/test_upload_api.py \
 	  tests/test_fanouts.py tests/test_rescue.py tests/test_followers.py tests/test_circles.py tests/events $(ARGS)
+	@TEST_ON=text-users $(PYTEST) -m "slow or not slow" $(ON_A_HOST) tests/test_fanout_by_worker.py
 	@$(MAKE) -s faults
 
 faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, and with RabbitMQ and PostgreSQL beside it

@@ -47,12 +47,13 @@ def rescue(enqueue: Enqueue, *, by_hand: bool = False, look_again: Callable[[], 
         return 0
     look = _Look(queue.look(), now, len(rows))
     authors = _authors(row.photo_id for row in rows)
-    rescued = 0
+    rescued = left = 0
     for row in rows:
         seen = _progress(row.photo_id) if row.state == FanOut.State.RUNNING else None
         is_there = row.photo_id in authors
         is_alive = seen is not None and 0 <= seen.idle < conf.LEASE_SECONDS and seen.ended is None
         if is_there and not is_alive and not by_hand and not look.has_lost_its_message(row, seen):
+            left += 1
             continue
         claimed = FanOut.objects.filter(id=row.id, state=row.state, heartbeat_at=row.heartbeat_at)
         if not claimed.update(heartbeat_at=now):
@@ -67,7 +68,7 @@ def rescue(enqueue: Enqueue, *, by_hand: bool = False, look_again: Callable[[], 
         rescued += 1
     if look.has_probed:
         queue.note_probe()
-        if look_again:
+        if look_again and left:
             look_again()
     return rescued
 

@@ -111,8 +111,9 @@ def make_users(request: pytest.FixtureRequest) -> Callable[[int], list[Any]]:
     user = get_user_model()
 
     def make(number: int) -> list[Any]:
+        field, ending = (user.USERNAME_FIELD, "@example.com" if user.USERNAME_FIELD == "email" else "")
         return user.objects.bulk_create(
-            user(username=f"user-{next(_names)}", password="!") for _ in range(number)
+            user(**{field: f"user-{next(_names)}{ending}", "password": "!"}) for _ in range(number)
         )
 
     return make

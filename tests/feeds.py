@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from django.db import connection as database
 from rest_framework.test import APIClient
@@ -27,7 +28,8 @@ SELECT id FROM mydjangoapp_photo AS photo WHERE user_id = %(me)s OR (
 def truth_of(user: Any, keep: bool = False) -> list[int]:
     """The oracle: ids of the whole feed."""
     with database.cursor() as cursor:
-        cursor.execute(ORACLE, {"me": user.pk, "keep": keep})
+        me = user._meta.pk.get_db_prep_value(user.pk, database)
+        cursor.execute(ORACLE, {"me": me, "keep": keep})
         return [row[0] for row in cursor.fetchall()]
 
 
@@ -43,6 +45,21 @@ def paged(client: APIClient, limit: int, *, full: bool = True) -> list[int]:
         assert full is False or len(page["results"]) == limit or page["next"] is None, "pages are full"
         url = page["next"]
     return ids
+
+
+def as_json(user_id: Any) -> Any:
+    """A user's id as answers and events have it."""
+    return user_id if isinstance(user_id, int) else str(user_id)
+
+
+def at(user: Any) -> str:
+    """A user's id in an URL."""
+    return quote(str(user.pk), safe="")
+
+
+def username(user: Any) -> str:
+    """What others see of the name that a user logs in by: nothing, if that is an e-mail address."""
+    return "" if user.USERNAME_FIELD == "email" else str(user.get_username())
 
 
 def logged_in(user: Any) -> APIClient:

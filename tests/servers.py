@@ -14,7 +14,9 @@ from proj.servers import RedisServer, site_environ
 
 DIRECTORY = Path(tempfile.mkdtemp(prefix="feeds-test-"))
 ON = frozenset(os.environ.get("TEST_ON", "").split())
-"""What to run on instead of SQLite, and Redis as cache and broker: postgres, memcached, rabbitmq."""
+"""What to run on instead of SQLite, and Redis as cache and broker: postgres, memcached, rabbitmq; and on
+another site than `proj`: uuid-users, text-users."""
+SITES = {"uuid-users": "host.Person", "text-users": "host.Handle"}
 
 REDIS = RedisServer.at(DIRECTORY / "redis")
 BROKER: RedisServer | RabbitServer = (
@@ -42,5 +44,8 @@ if "memcached" in ON:
     atexit.register(memcached.stop)
     memcached.start()
     ENVIRON |= {"CACHE_URL": memcached.url()}
+
+for site in ON & SITES.keys():
+    ENVIRON |= {"DJANGO_SETTINGS_MODULE": "tests.host.settings", "HOST_USER": SITES[site]}
 
 os.environ.update(ENVIRON)

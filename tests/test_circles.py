@@ -21,6 +21,7 @@ from mydjangoapp.events.transport import for_topic
 from mydjangoapp.exceptions import BadUpload, NotAMember
 from mydjangoapp.models import Circle, Like, Photo
 from proj.servers import free_port, wait_until
+from tests import feeds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,7 +126,7 @@ def test_only_members_post(api: APIClient, circle: Circle, others: list[Any]) ->
 
 def test_feed_and_profile_show_the_circle(api: APIClient, circle: Circle, author: Any) -> None:
     inside, outside = post(author, circle), post(author)
-    for url in ("/feed/", f"/users/{author.pk}/photos/"):
+    for url in ("/feed/", f"/users/{feeds.at(author)}/photos/"):
         shown = {one["id"]: one["circle_id"] for one in api.get(url).json()["results"]}
         assert shown == {inside.pk: circle.pk, outside.pk: None}
     assert api.get(f"/photos/{inside.pk}/").json()["circle_id"] == circle.pk

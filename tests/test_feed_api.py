@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from mydjangoapp import graph, likes
 from mydjangoapp.homefeed import keys
 from mydjangoapp.models import Photo
-from tests.feeds import People, carry, ids_of, logged_in, publish
+from tests.feeds import People, as_json, carry, ids_of, logged_in, publish, username
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
 
@@ -23,11 +23,11 @@ def test_an_entry_carries_its_author_likes_and_time(pair: tuple[Any, Any]) -> No
     assert entry.pop("created_at").endswith("Z")
     assert entry == {
         "id": photo,
-        "user_id": author.pk,
+        "user_id": as_json(author.pk),
         "circle_id": None,
         "description": "no. 0",
         "photo_url": "https://example.com/p.jpg",
-        "author": {"id": author.pk, "username": author.username, "name": ""},
+        "author": {"id": as_json(author.pk), "username": username(author), "name": ""},
         "like_count": 1,
         "liked": True,
     }

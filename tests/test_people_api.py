@@ -12,7 +12,7 @@ from mydjangoapp import graph
 from mydjangoapp.exceptions import Blocked
 from mydjangoapp.homefeed import keys
 from mydjangoapp.models import Block, Follow, Mute, PastFollow
-from tests.feeds import ids_of, logged_in, publish
+from tests.feeds import as_json, at, ids_of, logged_in, publish, username
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
 People = Callable[[int], list[Any]]
@@ -23,7 +23,7 @@ def test_a_relation_is_made_and_ended_any_number_of_times(
     verb: str, model: Any, api: APIClient, author: Any, make_users: People
 ) -> None:
     [other] = make_users(1)
-    url, profile = f"/users/{other.pk}/{verb}/", f"/users/{other.pk}/"
+    url, profile = f"/users/{at(other)}/{verb}/", f"/users/{at(other)}/"
     word = {"follow": "following", "mute": "muted", "block": "blocked"}[verb]
     for _ in range(2):
         assert api.put(url).status_code == 204
@@ -37,18 +37,18 @@ def test_a_relation_is_made_and_ended_any_number_of_times(
 
 @pytest.mark.parametrize("verb", ["follow", "mute", "block"])
 def test_what_cannot_be_is_refused(verb: str, api: APIClient, author: Any) -> None:
-    answer = api.put(f"/users/{author.pk}/{verb}/")
+    answer = api.put(f"/users/{at(author)}/{verb}/")
     assert (answer.status_code, answer.json()) == (400, {"user_id": [f"You cannot {verb} yourself."]})
     for user in ("999999", "nobody", "9" * 40, "%00"):
         assert api.put(f"/users/{user}/{verb}/").status_code == 404
-    assert APIClient().put(f"/users/{author.pk}/{verb}/").status_code == 401
+    assert APIClient().put(f"/users/{at(author)}/{verb}/").status_code == 401
 
 
 def test_a_profile_shows_what_is_public_and_no_more(api: APIClient, make_users: People) -> None:
     [other] = make_users(1)
-    assert api.get(f"/users/{other.pk}/").json() == {
-        "id": other.pk,
-        "username": other.username,
+    assert api.get(f"/users/{at(other)}/").json() == {
+        "id": as_json(other.pk),
+        "username": username(other),
         "name": "",
         "following": False,
         "muted": False,
@@ -60,18 +60,18 @@ def test_lists_of_people_come_in_pages(api: APIClient, author: Any, make_users: 
     others = make_users(5)
     for other in others:
         graph.follow(other, author)
-    url = f"/users/{author.pk}/followers/?limit=2"
+    url = f"/users/{at(author)}/followers/?limit=2"
     found: list[int] = []
     while url:
         page = api.get(url).json()
         assert set(page) == {"results", "next", "previous"}
         found += [user["id"] for user in page["results"]]
         url = page["next"]
-    assert found == [other.pk for other in others[::-1]]
-    [followee] = api.get(f"/users/{others[0].pk}/following/").json()["results"]
-    assert followee["id"] == author.pk
-    assert api.get(f"/users/{author.pk}/followers/?cursor=abc").status_code == 400
-    assert api.get(f"/users/{author.pk}/followers/?limit=0").status_code == 400
+    assert found == [as_json(other.pk) for other in others[::-1]]
+    [followee] = api.get(f"/users/{at(others[0])}/following/").json()["results"]
+    assert followee["id"] == as_json(author.pk)
+    assert api.get(f"/users/{at(author)}/followers/?cursor=abc").status_code == 400
+    assert api.get(f"/users/{at(author)}/followers/?limit=0").status_code == 400
 
 
 def test_a_follow_brings_older_photos_to_their_places_and_an_unfollow_takes_them_away(
@@ -82,9 +82,9 @@ def test_a_follow_brings_older_photos_to_their_places_and_an_unfollow_takes_them
     photos = [publish(author)[0] for author in (one, other, one, other)]
     client = logged_in(me)
     assert ids_of(client.get("/feed/")) == [photos[2], photos[0]]
-    client.put(f"/users/{other.pk}/follow/")
+    client.put(f"/users/{at(other)}/follow/")
     assert ids_of(client.get("/feed/")) == photos[::-1]
-    client.delete(f"/users/{one.pk}/follow/")
+    client.delete(f"/users/{at(one)}/follow/")
     assert ids_of(client.get("/feed/")) == [photos[3], photos[1]]
 
 
@@ -112,9 +112,9 @@ def test_a_mute_hides_and_an_unmute_shows_at_once(make_users: People) -> None:
     photos = publish(other, 3)
     client = logged_in(me)
     assert ids_of(client.get("/feed/")) == photos[::-1]
-    client.put(f"/users/{other.pk}/mute/")
+    client.put(f"/users/{at(other)}/mute/")
     assert ids_of(client.get("/feed/")) == []
-    client.delete(f"/users/{other.pk}/mute/")
+    client.delete(f"/users/{at(other)}/mute/")
     assert ids_of(client.get("/feed/")) == photos[::-1]
 
 
@@ -123,25 +123,25 @@ def test_a_block_ends_following_both_ways_and_keeps_it_so(make_users: People, re
     graph.follow(me, other)
     graph.follow(other, me)
     [theirs], [mine] = publish(other), publish(me)
-    assert logged_in(me).put(f"/users/{other.pk}/block/").status_code == 204
+    assert logged_in(me).put(f"/users/{at(other)}/block/").status_code == 204
     assert not Follow.objects.exists()
     assert redis.hlen(keys.marks(me.pk)) == redis.hlen(keys.marks(other.pk)) == 1, "gone in the lists too"
     assert ids_of(logged_in(me).get("/feed/")) == [mine]
     assert ids_of(logged_in(other).get("/feed/")) == [theirs]
-    assert logged_in(me).put(f"/users/{other.pk}/follow/").status_code == 403, "unblock them first"
-    assert logged_in(other).put(f"/users/{me.pk}/follow/").status_code == 404, "who blocks one is not there"
+    assert logged_in(me).put(f"/users/{at(other)}/follow/").status_code == 403, "unblock them first"
+    assert logged_in(other).put(f"/users/{at(me)}/follow/").status_code == 404, "who blocks one is not there"
     for one, another in ((me, other), (other, me)):
         with pytest.raises(Blocked):
             graph.follow(one, another)
     assert logged_in(other).get(f"/photos/{mine}/").status_code == 404
     for page in ("", "photos/", "followers/", "following/"):
-        assert logged_in(other).get(f"/users/{me.pk}/{page}").status_code == 404
+        assert logged_in(other).get(f"/users/{at(me)}/{page}").status_code == 404
     assert logged_in(me).get(f"/photos/{theirs}/").status_code == 200
 
 
 def test_changes_are_limited_and_reading_is_not(api: APIClient, make_users: People, settings: Any) -> None:
     settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "CHANGE_RATE": "2/min"}
     [other] = make_users(1)
-    answers = [api.put(f"/users/{other.pk}/follow/").status_code for _ in range(3)]
+    answers = [api.put(f"/users/{at(other)}/follow/").status_code for _ in range(3)]
     assert answers == [204, 204, 429]
-    assert api.get(f"/users/{other.pk}/").status_code == 200
+    assert api.get(f"/users/{at(other)}/").status_code == 200

@@ -16,7 +16,7 @@ from mydjangoapp.homefeed import keys, removal
 from mydjangoapp.models import Like, Photo
 from proj.servers import Server, wait_until
 from tests.checker import fill, outcome, wait_for_end
-from tests.feeds import ids_of, logged_in, publish
+from tests.feeds import ids_of, logged_in, publish, username
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
 People = Callable[[int], list[Any]]
@@ -27,7 +27,7 @@ def test_a_photo_is_shown_with_its_author(api: APIClient, make_users: People) ->
     [photo] = publish(other)
     answer = api.get(f"/photos/{photo}/")
     assert answer.status_code == 200
-    assert answer.json()["author"]["username"] == other.username
+    assert answer.json()["author"]["username"] == username(other)
     assert api.get("/photos/999999/").status_code == 404
     assert APIClient().get(f"/photos/{photo}/").status_code == 401
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
+from django.contrib import admin
+from django.core.checks import ERROR, run_checks
 from django.core.management import call_command
 from django.test import override_settings
 
 from mydjangoapp import graph, likes, uploads
+from mydjangoapp.checks import time_zones_are_used
+from mydjangoapp.circles import members
 from mydjangoapp.conf import as_markdown, conf, declared, from_environ
+from mydjangoapp.events import publish_many
+from mydjangoapp.events.transport import for_topic
 from mydjangoapp.exceptions import BadSetting
 from mydjangoapp.homefeed import keys
-from mydjangoapp.models import Block, FanOut, Follow, Like, Photo
+from mydjangoapp.models import Block, Circle, FanOut, Follow, Like, Mute, Photo, UploadKey
 from proj.servers import ROOT, free_port
+from tests import servers
 
 
 def test_models_and_migrations_agree(db: None) -> None:
@@ -98,7 +106,33 @@ def test_health_says_what_is_there(transactional_db: None, redis: Any, client: A
         "redis": "ok",
         "broker": "ok",
         "fanouts": "ok",
+        "events": "ok",
     }
+    assert client.get("/readyz/?strict").status_code == 200
+
+
+def test_a_site_without_time_zones_is_refused(settings: Any) -> None:
+    """No fan-out would ever end there."""
+    assert time_zones_are_used(None) == []
+    settings.USE_TZ = False
+    [problem] = time_zones_are_used(None)
+    assert (problem.id, problem.level) == ("mydjangoapp.E005", ERROR)
+
+
+def test_readyz_names_channels_that_nobody_serves_and_dead_letters(
+    transactional_db: None, redis: Any, client: Any, settings: Any
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "EVENTS_BEHIND": 3}
+    transport = for_topic("photos")
+    assert transport is not None
+    consumer = transport.consumer("photos", "search", timeout=30, max_in_flight=1)
+    publish_many("photos", "photo.published", [{"id": n} for n in range(5)])
+    said = "search of photos is 5 messages behind: run its worker, or unsubscribe it."
+    assert said in client.get("/readyz/").json()["events"]
+    consumer.bury(consumer.take(1, 1)[0], "broken")
+    assert "search of photos has 1 dead letters" in client.get("/readyz/").json()["events"]
+    assert client.get("/readyz/").status_code == 200
+    assert client.get("/readyz/?strict").status_code == 503
 
 
 def test_readyz_names_what_is_not_there(
@@ -106,9 +140,11 @@ def test_readyz_names_what_is_not_there(
 ) -> None:
     settings.MYDJANGOAPP = {"REDIS_URL": f"redis://:secret@127.0.0.1:{free_port()}/0"}
     answer = client.get("/readyz/")
-    assert answer.status_code == 503
+    assert (answer.status_code, answer.json()["ready"]) == (200, True), "the site works, from SQL"
     assert answer.json()["database"] == "ok"
     assert "REDIS_URL" in answer.json()["redis"]
+    strict = client.get("/readyz/?strict")
+    assert (strict.status_code, strict.json()["ready"]) == (503, False)
     assert "secret" not in answer.content.decode()
 
 
@@ -177,3 +213,81 @@ def test_relations_in_the_admin_go_through_the_graph(
     assert admin_client.post(f"{prefix}like/{like.pk}/delete/", {"post": "yes"}).status_code == 302
     photo.refresh_from_db()
     assert photo.like_count == 0
+
+
+def test_a_site_with_atomic_requests_answers_503_while_the_database_is_away(tmp_path: Path) -> None:
+    """And its liveness probe 200: Django opens no transaction before the view can say that."""
+    code = (
+        "import django, json; django.setup()\n"
+        "from django.test import Client\n"
+        "client = Client(raise_request_exception=False, HTTP_HOST='localhost')\n"
+        "login = {'username': 'x', 'password': 'x'}\n"
+        "answers = [client.get('/livez/'), client.post('/token/', login, content_type='application/json'),\n"
+        "           client.get('/feed/', headers={'Authorization': 'Token x'})]\n"
+        "print(json.dumps([[one.status_code, one.json()] for one in answers]))\n"
+    )
+    environ = {
+        **servers.ENVIRON,
+        "DJANGO_SETTINGS_MODULE": "tests.host.atomic",
+        "DATABASE_URL": f"sqlite:///{tmp_path}",  # a directory: it cannot be opened
+        "PATH": os.environ["PATH"],
+    }
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environ, capture_output=True, text=True)
+    away = [503, {"detail": "The database does not answer. Try again in a moment."}]
+    assert json.loads(ran.stdout or "null") == [[200, {"live": True}], away, away], ran.stderr
+
+
+def test_the_ledger_can_be_searched_for_any_text(admin_client: Any, author: Any, redis: Any) -> None:
+    photo = uploads.publish(author, description="x", photo_url="https://example.com/x.jpg")
+    page = "/admin/mydjangoapp/fanout/"
+    found = f"{page}{FanOut.objects.get(photo=photo).pk}/"
+    assert found in admin_client.get(f"{page}?q={photo.pk}").content.decode()
+    for text in ("abc", "' OR 1=1", "9" * 40, "²", "-1", "%"):
+        answer = admin_client.get(page, {"q": text})
+        assert (answer.status_code, found in answer.content.decode()) == (200, False), text
+
+
+def test_every_admin_page_opens_searches_filters_and_saves(
+    admin_client: Any, author: Any, make_users: Any, redis: Any
+) -> None:
+    [other] = make_users(1)
+    graph.follow(author, other)
+    graph.mute(author, other)
+    circle = members.create(author, name="Cats")
+    photo = uploads.publish(
+        author, description="x", photo_url="https://example.com/x.jpg", circle=circle, idempotency_key="k"
+    )
+    likes.like(other, photo.pk)
+    third, fourth = make_users(2)
+    graph.block(third, fourth)
+    rows = [Photo, Follow, FanOut, UploadKey, Mute, Block, Circle, Like]
+    ours = [model for model in admin.site._registry if model._meta.app_label == "mydjangoapp"]
+    assert {model.__name__ for model in ours} == {model.__name__ for model in rows}
+    for model in ours:
+        page = f"/admin/mydjangoapp/{model._meta.model_name}/"
+        row = model._default_manager.get()
+        for url in (
+            page,
+            f"{page}?q=abc",
+            f"{page}?q=7",
+            f"{page}?state__exact=done",
+            f"{page}{row.pk}/change/",
+        ):
+            assert admin_client.get(url, follow=True).status_code == 200, url
+        assert admin_client.get(f"{page}{row.pk}/delete/").status_code in (200, 403), page
+        assert admin_client.get(f"{page}add/").status_code in (200, 403), page
+    changed = {"description": "y", "photo_url": photo.photo_url, "user": author.pk, "circle": circle.pk}
+    saved = admin_client.post(f"/admin/mydjangoapp/photo/{photo.pk}/change/", changed)
+    assert (saved.status_code, Photo.objects.get().description) == (302, "y")
+    named = {"name": "Dogs", "description": ""}
+    inline = {f"memberships-{name}": "0" for name in ("TOTAL_FORMS", "INITIAL_FORMS")}
+    saved = admin_client.post(f"/admin/mydjangoapp/circle/{circle.pk}/change/", {**named, **inline})
+    assert (saved.status_code, Circle.objects.get().name) == (302, "Dogs")
+    added = admin_client.post("/admin/mydjangoapp/block/add/", {"blocker": author.pk, "blocked": other.pk})
+    assert added.status_code == 302
+    assert not Follow.objects.exists(), "made and ended through graph"
+    for model in (Photo, Mute, Block, Like, Circle, UploadKey):
+        for row in model._default_manager.all():
+            url = f"/admin/mydjangoapp/{model._meta.model_name}/{row.pk}/delete/"
+            assert admin_client.post(url, {"post": "yes"}).status_code == 302, url
+        assert not model._default_manager.exists()

@@ -15,6 +15,7 @@ from django.contrib.auth.models import Permission
 from mydjangoapp.models import FanOut, Photo, UploadKey
 from proj.servers import free_port
 from tests.checker import nothing_was_saved
+from tests.feeds import as_json
 
 if TYPE_CHECKING:
     from rest_framework.test import APIClient
@@ -30,7 +31,7 @@ def test_json_upload_answers_201_with_all_fields_and_enqueues(
     body = answer.json()
     assert answer.status_code == 201
     assert list(body) == ["id", "user_id", "description", "photo_url", "created_at", "fanout"]
-    assert body["user_id"] == author.pk
+    assert body["user_id"] == as_json(author.pk)
     assert body["photo_url"] == GOOD["photo_url"]
     assert body["fanout"] == f"http://testserver/photos/{body['id']}/fanout/"
     assert FanOut.objects.get(photo_id=body["id"]).state == "waiting"
@@ -122,7 +123,7 @@ def test_user_id_may_be_ones_own_and_anybodys_only_with_the_permission(
     author.user_permissions.add(Permission.objects.get(codename="upload_for_others"))
     answer = api.post("/upload/", {**GOOD, "user_id": other.pk}, format="json")
     assert answer.status_code == 201
-    assert answer.json()["user_id"] == other.pk
+    assert answer.json()["user_id"] == as_json(other.pk)
     assert Photo.objects.get(pk=answer.json()["id"]).user == other
     for nobody in (987_654, 10**30, -1, "x"):
         refused = api.post("/upload/", {**GOOD, "user_id": nobody}, format="json")
@@ -218,7 +219,7 @@ def test_progress_is_for_the_author_and_staff(db: None, api: APIClient, make_use
 def test_a_token_for_name_and_password_and_nothing_for_wrong_ones(db: None, author: Any, client: Any) -> None:
     author.set_password("right horse")
     author.save()
-    body = {"username": author.username, "password": "right horse"}
+    body = {"username": author.get_username(), "password": "right horse"}
     answer = client.post("/token/", body, content_type="application/json")
     assert answer.status_code == 200
     assert list(answer.json()) == ["token"]
@@ -231,8 +232,8 @@ def test_an_upload_succeeds_when_the_broker_is_down_and_says_so(
     transactional_db: None, author: Any, broker: Any
 ) -> None:
     code = (
-        "from django.contrib.auth.models import User; from mydjangoapp import uploads; "
-        f"uploads.publish(User.objects.get(pk={author.pk}), **{GOOD!r})"
+        "from django.contrib.auth import get_user_model; from mydjangoapp import uploads; "
+        f"uploads.publish(get_user_model().objects.get(pk={str(author.pk)!r}), **{GOOD!r})"
     )
     environ = {**os.environ, "CELERY_BROKER_URL": f"redis://127.0.0.1:{free_port()}/1"}
     ran = subprocess.run(
@@ -248,7 +249,7 @@ def test_a_login_by_basic_is_no_way_past_the_limit_on_tokens(
     db: None, author: Any, client: Any, settings: Any
 ) -> None:
     settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "TOKEN_RATE": "2/min"}
-    body = {"username": author.username, "password": "wrong"}
+    body = {"username": author.get_username(), "password": "wrong"}
 
     def attempt(number: int) -> int:
         headers = {"Authorization": "Basic dXNlcjp4", "X-Forwarded-For": f"10.0.0.{number}"}

@@ -79,17 +79,17 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "follower list with a hole": (
         lambda redis, me, author, photos: (
-            redis.lrem(keys.followers(author.pk), 0, me.pk)
-            and redis.rpush(keys.followers(author.pk), author.pk + 1)
+            redis.lrem(keys.followers(author.pk), 0, str(me.pk))
+            and redis.rpush(keys.followers(author.pk), f"{author.pk}1")
         ),
         "lacks followers",
     ),
     "foreign follower added": (
-        lambda redis, me, author, photos: redis.rpush(keys.followers(author.pk), author.pk + 1),
+        lambda redis, me, author, photos: redis.rpush(keys.followers(author.pk), f"{author.pk}1"),
         "do not follow",
     ),
     "follower doubled": (
-        lambda redis, me, author, photos: redis.rpush(keys.followers(author.pk), me.pk, me.pk),
+        lambda redis, me, author, photos: redis.rpush(keys.followers(author.pk), str(me.pk), str(me.pk)),
         "followers twice",
     ),
 }
@@ -162,7 +162,7 @@ def test_a_follower_list_in_use_is_left_and_said_so(
     redis.sadd(keys.running(author.pk), photo)
     Follow.objects.filter(follower=me).delete()
     graph.follow(me, author)
-    redis.lrem(keys.followers(author.pk), 0, me.pk)
+    redis.lrem(keys.followers(author.pk), 0, str(me.pk))
     status, said = run("rebuild_followers", user=str(author.pk))
     assert (status, "under way" in said) == (1, True)
 

@@ -16,7 +16,9 @@ def remove(photo: int, author: object, cursor: int) -> int | None:
     stop = cursor + conf.BATCH_SIZE
     while cursor < stop:
         last = min(cursor + FOLLOWERS_PER_CALL, stop) - 1
-        served = scripts.remove([keys.followers(author)], [photo, keys.homefeed(""), cursor, last, author])
+        served = scripts.remove(
+            [keys.followers(author)], [photo, keys.homefeed(""), cursor, last, str(author)]
+        )
         cursor += served
         if served <= 0 or cursor <= last:
             return None

@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.generic import TemplateView
 
+from ..api.outages import AWAY
 from ..circles import projection
 from ..circles.trending import best_of, day_in
 from ..exceptions import DATABASE_AWAY
@@ -32,8 +33,7 @@ class TrendingView(LoginRequiredMixin, TemplateView):
             return super().dispatch(request, *args, **kwargs)
         except DATABASE_AWAY as error:
             logger.error("503, because of the database: %s", error)
-            said = "The database does not answer. Try again in a moment."
-            return HttpResponse(said, status=503, content_type="text/plain", headers={"Retry-After": "5"})
+            return HttpResponse(AWAY, status=503, content_type="text/plain", headers={"Retry-After": "5"})
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         circle = get_object_or_404(Circle, pk=kwargs["circle_id"])

@@ -15,6 +15,7 @@ from proj.servers import Server
 from tests.checker import fill, wait_for_end
 from tests.events.conftest import take, take_nothing
 from tests.events.test_publishing import consumer_of
+from tests.feeds import as_json
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,7 +49,7 @@ def test_the_app_publishes_what_happens_to_photos(photos: Consumer, author: Any)
     published = bodies[0][1]
     assert published == {
         "id": photo_id,
-        "user_id": author.pk,
+        "user_id": as_json(author.pk),
         "circle_id": None,
         "description": "a cat",
         "photo_url": "https://example.com/p.jpg",
@@ -56,7 +57,7 @@ def test_the_app_publishes_what_happens_to_photos(photos: Consumer, author: Any)
     }
     assert datetime.fromisoformat(published["created_at"]).tzinfo is not None
     assert {body["id"] for _, body in bodies} == {photo_id}
-    assert bodies[1][1]["liked_by"] == bodies[2][1]["liked_by"] == author.pk
+    assert bodies[1][1]["liked_by"] == bodies[2][1]["liked_by"] == as_json(author.pk)
     take_nothing(photos)
 
 
@@ -67,12 +68,12 @@ def test_the_app_publishes_when_a_fanout_has_finished(photos: Consumer, author: 
     _, finished = take(photos, 2)
     assert finished.action == "fanout.finished"
     assert finished.opened()["id"] == photo.pk
-    assert (finished.opened()["reached"], finished.opened()["user_id"]) == (5, author.pk)
+    assert (finished.opened()["reached"], finished.opened()["user_id"]) == (5, as_json(author.pk))
     assert FanOut.objects.get(photo=photo).state == "done"
 
 
 def test_the_app_publishes_who_follows_whom(relations: Consumer, make_users: Any) -> None:
-    one, two, three = (user.pk for user in make_users(3))
+    one, two, three = (as_json(user.pk) for user in make_users(3))
     graph.follow(one, two)
     graph.follow(one, two)
     graph.follow_many([one, three], two)
@@ -99,12 +100,12 @@ def test_a_deleted_user_ends_his_likes_and_who_follows_whom(
     graph.follow(three, one)
     take(photos, 2)
     take(relations, 2)
-    gone = one.pk
+    gone = as_json(one.pk)
     one.delete()
     assert [(each.action, each.opened()["liked_by"]) for each in take(photos, 1)] == [("photo.unliked", gone)]
     assert [each.opened() for each in take(relations, 2)] == [
-        {"follower_id": gone, "followee_id": two.pk},
-        {"follower_id": three.pk, "followee_id": gone},
+        {"follower_id": gone, "followee_id": as_json(two.pk)},
+        {"follower_id": as_json(three.pk), "followee_id": gone},
     ]
     take_nothing(photos)
     take_nothing(relations)
