@@ -64,7 +64,11 @@ def now() -> str:
 
 @dataclass(eq=False, slots=True)
 class Delivery:
-    """A message as a transport took it. `receipt` is the transport's own; `attempts` counts from 1."""
+    """A message as a transport took it. `receipt` is the transport's own; `attempts` counts from 1.
+
+    `is_suspect`: it was taken before and not finished, so it may be what its taker died of. It is taken
+    alone, so that what is beside it does not die with it.
+    """
 
     receipt: Any
     id: str
@@ -72,6 +76,7 @@ class Delivery:
     body: str | bytes
     published_at: str
     attempts: int
+    is_suspect: bool = False
     taken_at: float = field(default_factory=time.monotonic)
 
     def opened(self) -> dict[str, Any]:

@@ -169,12 +169,22 @@ class Runner:
         while self._in_hand:
             if self._stopping.is_set() and time.monotonic() >= self._stop_by:
                 return
+            if self._in_hand[0].is_suspect and not self._all_is_acknowledged():
+                return
             self._one(self._in_hand[0], known)
             if self._in_hand:
                 self._in_hand.popleft()
         each = (time.monotonic() - began) / len(some)
         self._take = max(1, min(self._most, 2 * len(some), int(TAKE_FOR / max(each, 1e-6))))
         close_old_connections()
+
+    def _all_is_acknowledged(self) -> bool:
+        """Waits until it is: if the next message ends the process, what was handled before must not come
+        again. False if the worker is told to stop first."""
+        while self._finisher.behind:
+            if self._stopping.wait(BEHIND_PAUSE):
+                return False
+        return True
 
     def _remembered(self, some: Sequence[Delivery]) -> set[str]:
         try:
@@ -189,7 +199,7 @@ class Runner:
         except FeedError as error:
             logger.error("message %s comes again: %s", delivery.id, error)
         except Exception:
-            # Of no one's making that is known; it comes again after its time-out, and that is counted.
+            # Unexpected: the message waits for its time-out, which counts as an attempt.
             logger.exception("message %s comes again", delivery.id)
         except BaseException:
             # The process is to end in the middle of it: it must not come at once and end the next one, too.

@@ -47,13 +47,14 @@ class Consumer(Protocol):
     then still is, or comes again after the time-out."""
 
     def take(self, most: int, wait: float) -> Sequence[Delivery]:
-        """At most so many messages, as soon as there is one, none after `wait` seconds."""
+        """At most so many messages, as soon as there is one, none after `wait` seconds; a suspect one
+        alone."""
 
     def remembered(self, ids: Sequence[str]) -> set[str]:
         """Those of these messages that have been finished lately."""
 
     def finish(self, deliveries: Sequence[Delivery], *, remember: bool = True) -> None:
-        """They come never again."""
+        """Acknowledges the messages; they are not delivered again."""
 
     def requeue(self, delivery: Delivery, delay: float, *, count_attempt: bool) -> bool:
         """It comes again in so many seconds. False if it was not in hand any more."""

@@ -57,6 +57,7 @@ class NsqConsumer(transport.Consumer):
         self._in_hand: dict[Key, Receipt] = {}
         self._first_taken: dict[Key, float] = {}
         self._alive: dict[Key, float] = {}
+        self._is_careful = False  # the last one taken was a suspect: the next may be one, too
         self._problem = "it has not been tried"
         self._closing = threading.Event()
         self._found: set[tuple[str, int]] = set(of.at.tcp)
@@ -139,24 +140,38 @@ class NsqConsumer(transport.Consumer):
         taken: list[Delivery] = []
         try:
             while len(taken) < most:
-                self._ready(most - len(taken))
+                self._ready(1 if self._is_careful else most - len(taken))
                 with self._something:
                     if not self._arrived:
                         left = LINGER_SECONDS if taken else min(TEND_SECONDS, end - time.monotonic())
                         if left <= 0 or (not self._something.wait(left) and taken):
                             break
-                    while self._arrived and len(taken) < most:
+                    while self._arrived and len(taken) < most and not _ends(taken, self._arrived[0]):
                         taken.append(self._arrived.popleft())
+                    is_full = bool(taken) and (taken[0].is_suspect or bool(self._arrived))
+                if is_full:
+                    break
                 if not taken and time.monotonic() >= end:
                     break
         finally:
             self._ready(0)
+        self._is_careful = bool(taken) and taken[0].is_suspect
+        if self._is_careful:
+            self._give_back_arrived()
         taken = [one for one in taken if self._holds(one)]
         if not taken and not self._open():
             raise EventsUnavailable(
                 f"No nsqd has topic {self._topic}, or none can be reached: {self._problem}"
             )
         return taken
+
+    def _give_back_arrived(self) -> None:
+        """Uncounted: what has arrived beside a suspect must not be in this process's hands if it dies."""
+        while self._arrived:
+            try:
+                self.requeue(self._arrived.popleft(), 0, count_attempt=False)
+            except FeedError as error:
+                logger.warning("a message comes again after its time-out: %s", error)
 
     def _open(self) -> list[Connection]:
         return [one for one in list(self._connections.values()) if one.is_open]
@@ -248,10 +263,11 @@ class NsqConsumer(transport.Consumer):
         self._thread.join(5)
         for connection in self._open():
             connection.leave(1.0)
-        while self._arrived:
-            try:
-                self.requeue(self._arrived.popleft(), 0, count_attempt=False)
-            except FeedError as error:
-                logger.warning("a message comes again after its time-out: %s", error)
+        self._give_back_arrived()
         for connection in self._open():
             connection.close()
+
+
+def _ends(taken: Sequence[Delivery], following: Delivery) -> bool:
+    """Whether the next one has to wait for another call: a suspect is taken alone."""
+    return bool(taken) and (following.is_suspect or taken[-1].is_suspect)

@@ -76,17 +76,21 @@ def opened(frame: Frame, receipt: Any) -> tuple[Delivery, str]:
     except (ValueError, RecursionError):
         around = None
     if not isinstance(around, dict) or not isinstance(around.get("action"), str):
+        action = "" if isinstance(around, dict) else "?"
         return Delivery(
-            receipt, id_, "" if isinstance(around, dict) else "?", frame.body, "", frame.attempts
+            receipt, id_, action, frame.body, "", frame.attempts, is_suspect=frame.attempts > 1
         ), ""
     before = around.get("attempts", 0)
+    # nsqd does not say whether it timed out or was requeued: it is a suspect both ways.
+    attempts = frame.attempts + (before if isinstance(before, int) else 0)
     delivery = Delivery(
         receipt=receipt,
         id=str(around.get("id") or id_),
         action=around["action"],
         body=json.dumps(around.get("body"), separators=(",", ":")),
         published_at=str(around.get("published_at", "")),
-        attempts=frame.attempts + (before if isinstance(before, int) else 0),
+        attempts=attempts,
+        is_suspect=attempts > 1,
     )
     channel = around.get("channel")
     return delivery, channel if isinstance(channel, str) else ""

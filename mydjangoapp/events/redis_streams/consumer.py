@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 SWEEP_SECONDS = 1.0  # how late a message that timed out may be noticed
 VANISHED_SECONDS = 600.0  # a consumer that has not asked for so long and has nothing in hand is forgotten
 TIDY_SECONDS = 10.0  # between two looks at vanished consumers, and at what can be cut off
-BEGINNING = b"0-0"
 
 
 class RedisConsumer(transport.Consumer):
@@ -40,7 +39,6 @@ class RedisConsumer(transport.Consumer):
         self._timeout_ms = max(1, round(timeout * 1000))
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._main, self._again = keys.stream(topic), keys.again(topic, channel)
-        self._cursors: list[bytes] = [BEGINNING, BEGINNING]
         self._spare: deque[Delivery] = deque()
         self._sweep_at = 0.0
         self._tidy_at = 0.0
@@ -94,23 +92,17 @@ class RedisConsumer(transport.Consumer):
 
     def _sweep(self, most: int) -> list[Delivery]:
         later = [keys.later(self._topic, self._channel), keys.publish_later(self._topic)]
-        due, *streams = run(
-            self._url,
-            "sweep",
-            [self._main, self._again, *later],
-            [self._channel, self._name, self._timeout_ms, most, *self._cursors],
+        streams = [self._main, self._again]
+        due, number, entry, fields, times = run(
+            self._url, "sweep", [*streams, *later], [self._channel, self._name, self._timeout_ms, most]
         )
-        found = [
-            _delivery(name, entry, dict(zip(fields[::2], fields[1::2], strict=True)), times)
-            for name, (_, entries) in zip((self._main, self._again), streams, strict=True)
-            for entry, fields, times in entries
-        ]
-        self._cursors = [cursor for cursor, _ in streams]
+        found = []
+        if number:
+            of = dict(zip(fields[::2], fields[1::2], strict=True))
+            found = [_delivery(streams[number - 1], entry, of, times, is_suspect=True)]
         now = time.monotonic()
         wait = SWEEP_SECONDS if due < 0 else min(SWEEP_SECONDS, due / 1000 + 0.001)
-        # There may be more of what is due, or of what has timed out.
-        more = found or any(cursor != BEGINNING for cursor in self._cursors)
-        self._sweep_at = now if more else now + wait
+        self._sweep_at = now if found else now + wait  # another may have timed out, too
         if now >= self._tidy_at:
             self._leave("")
             self._of.trim(self._topic)
@@ -184,7 +176,9 @@ class RedisConsumer(transport.Consumer):
         self._leave(self._name)
 
 
-def _delivery(stream: str, entry: bytes, fields: dict[bytes, bytes], times: int) -> Delivery:
+def _delivery(
+    stream: str, entry: bytes, fields: dict[bytes, bytes], times: int, *, is_suspect: bool = False
+) -> Delivery:
     before = fields.get(b"attempts", b"0")
     return Delivery(
         receipt=(stream, entry),
@@ -193,4 +187,5 @@ def _delivery(stream: str, entry: bytes, fields: dict[bytes, bytes], times: int)
         body=fields.get(b"body", b""),
         published_at=fields.get(b"published_at", b"").decode(errors="replace"),
         attempts=times + (int(before) if before.isdigit() else 0),
+        is_suspect=is_suspect,
     )
