@@ -14,7 +14,7 @@ from django.http import HttpRequest
 
 from . import graph, images, likes, rescue, tasks
 from .circles import members
-from .exceptions import BadUpload
+from .exceptions import BadUpload, UploadsBusy
 from .homefeed import delivery
 from .models import Block, Circle, CircleMembership, FanOut, Follow, Like, Mute, Photo, UploadKey
 
@@ -45,6 +45,8 @@ class PhotoForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs on
             return images.clean(image)
         except BadUpload as error:
             raise ValidationError(error.reason) from error
+        except UploadsBusy as error:
+            raise ValidationError(str(error)) from error
 
 
 @admin.register(Photo)

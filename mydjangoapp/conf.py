@@ -316,7 +316,9 @@ class Conf:
     UPLOAD_MAX_PIXELS = _number(
         50_000_000,
         unit="pixels",
-        why="largest width times height that is decoded; 50 megapixels take 150 MB while they are",
+        why="largest width times height of a JPEG or PNG that is decoded; fewer for WebP (a quarter) and for "
+        "CMYK (two thirds), whose pixels take more memory. All images that a process decodes at once take "
+        "at most 8 bytes times this: 400 MB",
     )
     UPLOAD_RATE: Setting[str | None] = Setting(
         "600/min",
@@ -335,7 +337,14 @@ class Conf:
     TOKEN_RATE: Setting[str | None] = Setting(
         "30/min",
         unit="rate",
-        why="attempts to log in for a token from one address, None for no limit",
+        why="attempts to log in for a token from one address (of IPv6: one /64 network), None for no limit",
+        parse=lambda text: text or None,
+        problem=_rate_problem,
+    )
+    TOKEN_NAME_RATE: Setting[str | None] = Setting(
+        "30/min",
+        unit="rate",
+        why="attempts to log in for a token by one name, from whatever addresses, None for no limit",
         parse=lambda text: text or None,
         problem=_rate_problem,
     )

@@ -47,6 +47,14 @@ class BadUpload(FeedError):
         super().__init__(f"{field}: {reason}")
 
 
+class UploadsBusy(FeedError):
+    """Too many large images are being uploaded at this moment; nothing was saved. The same upload may work
+    some seconds later."""
+
+    def __init__(self) -> None:
+        super().__init__("image: too many large images are being uploaded. Try again in some seconds.")
+
+
 class NotAMember(BadUpload):
     """A photo for a circle of which its author is no member; nothing was saved."""
 

@@ -9,8 +9,9 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import UploadedFile
 from PIL import Image, ImageCms, ImageOps
 
+from . import decoding
 from .conf import conf
-from .exceptions import BadUpload
+from .exceptions import BadUpload, UploadsBusy
 
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 QUALITY = 92  # of JPEG and WebP: no loss that is seen, at about the size that cameras write
@@ -21,7 +22,8 @@ def clean(upload: UploadedFile[bytes]) -> ContentFile[bytes]:
 
     Bytes, format and pixels are checked in this order before anything is decoded. Written anew, in
     sRGB, so that nothing but pixels gets through: no position or camera in EXIF or XMP, no
-    HTML or archive hidden behind the picture. Raises `BadUpload` naming `image`.
+    HTML or archive hidden behind the picture. Raises `BadUpload` naming `image`, and `UploadsBusy` when this
+    process has no memory left for it.
     """
     if upload.size is None or upload.size > conf.UPLOAD_MAX_BYTES:
         raise BadUpload("image", f"The file has more than {conf.UPLOAD_MAX_BYTES:,} bytes.")
@@ -29,18 +31,21 @@ def clean(upload: UploadedFile[bytes]) -> ContentFile[bytes]:
         with warnings.catch_warnings(), Image.open(upload, formats=list(FORMATS)) as picture:
             warnings.simplefilter("ignore")  # Pillow's own pixel warning; the limit that counts follows
             _check_before_decoding(picture)
-            return _written_anew(picture)
-    except BadUpload:
+            pixels, kind = picture.width * picture.height, str(picture.format)
+            with decoding.memory_for(pixels, kind, picture.mode):
+                return _written_anew(picture)
+    except (BadUpload, UploadsBusy):
         raise
     except Image.DecompressionBombError as error:
-        raise _too_many_pixels() from error
+        raise _too_many_pixels(conf.UPLOAD_MAX_PIXELS) from error
     except Exception as error:  # Pillow's decoders raise whatever they like at a broken file
         raise BadUpload("image", "This is not a readable JPEG, PNG or WebP image.") from error
 
 
 def _check_before_decoding(picture: Image.Image) -> None:
-    if picture.width * picture.height > conf.UPLOAD_MAX_PIXELS:
-        raise _too_many_pixels()
+    most = decoding.most_pixels(str(picture.format), picture.mode)
+    if picture.width * picture.height > most:
+        raise _too_many_pixels(most)
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
         raise BadUpload("image", "Animated images are not taken; send a single frame.")
 
@@ -49,7 +54,8 @@ def _written_anew(picture: Image.Image) -> ContentFile[bytes]:
     # Phones append a preview or a depth map to a JPEG; Pillow calls that MPO. Its first frame is the photo.
     kind = "JPEG" if picture.format == "MPO" else str(picture.format)
     picture.load()
-    clean = _in_srgb(ImageOps.exif_transpose(picture))
+    ImageOps.exif_transpose(picture, in_place=True)  # a copy would take as much memory again
+    clean = _in_srgb(picture)
     clean.info = {key: clean.info[key] for key in ("transparency",) if key in clean.info}
     out = io.BytesIO()
     if kind == "PNG":
@@ -74,5 +80,7 @@ def _in_srgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB") if picture.mode == "CMYK" else picture
 
 
-def _too_many_pixels() -> BadUpload:
-    return BadUpload("image", f"The image has more than {conf.UPLOAD_MAX_PIXELS:,} pixels.")
+def _too_many_pixels(most: int) -> BadUpload:
+    return BadUpload(
+        "image", f"The image has more than {most:,} pixels, the most that are taken of its kind."
+    )

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 import zlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import override_settings
 from PIL import Image, ImageCms
+from rest_framework.authtoken.models import Token
 
+from mydjangoapp import decoding
 from mydjangoapp.models import Photo
+from proj.servers import LOOPBACK, ROOT, free_port, in_use, web_server
+from tests import servers
 from tests.checker import nothing_was_saved
 
 if TYPE_CHECKING:
@@ -120,3 +132,115 @@ def test_a_phones_jpeg_with_a_preview_behind_it_is_taken(
     answer = send_image(api, body)
     assert answer.status_code == 201, answer.content
     assert answer.json()["photo_url"].endswith(".jpg")
+
+
+PEAK = """
+import io, resource, sys
+import django; django.setup()
+from django.core.files.uploadedfile import SimpleUploadedFile
+from mydjangoapp import images
+file = SimpleUploadedFile("x", open(sys.argv[1], "rb").read())
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+images.clean(file)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "turned"),
+    [
+        ("JPEG", "RGB", True),
+        ("JPEG", "CMYK", True),
+        ("PNG", "RGBA", True),
+        ("PNG", "I;16", False),
+        ("WEBP", "RGBA", True),
+    ],
+)
+def test_the_largest_image_of_each_kind_takes_no_more_memory_than_the_setting_says(
+    tmp_path: Path, kind: str, mode: str, turned: bool
+) -> None:
+    """Eight bytes times UPLOAD_MAX_PIXELS, measured in a process of its own."""
+    most = 12_000_000
+    with override_settings(MYDJANGOAPP={"UPLOAD_MAX_PIXELS": most}):
+        pixels = decoding.most_pixels(kind, mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned upright
+    side = int(pixels**0.5)
+    options: dict[str, Any] = {"exif": exif} if turned else {}
+    file = tmp_path / "image"
+    Image.new(mode, (side, side)).save(file, kind, **options)
+    environ = {**os.environ, "MYDJANGOAPP_UPLOAD_MAX_PIXELS": str(most)}
+    ran = subprocess.run(
+        [sys.executable, "-c", PEAK, file], cwd=ROOT, env=environ, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) <= decoding.PER_PIXEL * most * 1.1
+
+
+def test_a_few_bytes_of_webp_that_claim_many_pixels_are_refused_before_they_are_decoded(
+    db: None, api: APIClient
+) -> None:
+    """34 bytes cost a gigabyte and three seconds."""
+    bits = (16_383 - 1) | (3_000 - 1) << 14
+    chunk = b"VP8L" + (13).to_bytes(4, "little") + b"\x2f" + bits.to_bytes(4, "little") + bytes(9)
+    body = b"RIFF" + (len(chunk) + 4).to_bytes(4, "little") + b"WEBP" + chunk
+    assert len(body) == 34
+    answer = send_image(api, body, "small.webp")
+    assert answer.status_code == 400
+    assert "more than 12,500,000 pixels" in answer.json()["image"][0]
+
+
+def test_while_large_images_are_decoded_others_are_told_to_come_again(
+    db: None, api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "WAIT_SECONDS", 0.01)
+    with decoding.memory_for(49_000_000, "JPEG", "RGB"):
+        assert send_image(api, picture(size=(40, 30))).status_code == 201, "a small one has room beside it"
+        answer = send_image(api, picture("PNG", size=(2_000, 1_000)))
+        assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+        assert "Try again in some seconds" in answer.json()["detail"]
+        assert Photo.objects.count() == 1
+    assert send_image(api, picture("PNG", size=(2_000, 1_000))).status_code == 201
+
+
+def test_a_hundred_large_uploads_at_once_leave_the_site_answering(
+    transactional_db: None, author: Any, redis: Any, tmp_path: Path
+) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (4_000, 3_000)).save(out, "WEBP", quality=1, method=0)
+    edge = "feedsfeedsfeeds"
+    parts = [f'--{edge}\r\nContent-Disposition: form-data; name="description"\r\n\r\nx\r\n'.encode()]
+    parts += [f'--{edge}\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'.encode()]
+    body = b"".join([*parts, out.getvalue(), f"\r\n--{edge}--\r\n".encode()])
+    headers = {
+        "Authorization": f"Token {Token.objects.create(user=author).key}",
+        "Content-Type": f"multipart/form-data; boundary={edge}",
+    }
+    port = free_port()
+
+    def upload(_: int) -> int:
+        return call(port, "/upload/", body, headers)
+
+    with web_server(tmp_path / "web.log", servers.ENVIRON, port) as web:
+        web.wait_for(lambda: in_use(port), seconds=60, what="the site answers")
+        with ThreadPoolExecutor(100) as threads:
+            uploads = [threads.submit(upload, number) for number in range(100)]
+            answered = 0
+            while not all(one.done() for one in uploads):
+                assert call(port, "/livez/", None, {}) == 200
+                answered += 1
+        statuses = Counter(one.result() for one in uploads)
+    assert answered > 0
+    assert set(statuses) <= {201, 503}, statuses
+    assert statuses[201] > 0
+
+
+def call(port: int, path: str, body: bytes | None, headers: dict[str, str]) -> int:
+    """The status that our own site answers."""
+    request = urllib.request.Request(f"http://{LOOPBACK}:{port}{path}", body, headers)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(request, timeout=120) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code

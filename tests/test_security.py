@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from PIL import Image
@@ -274,3 +275,81 @@ def test_check_deploy_is_clean_with_the_settings_of_the_docs(tmp_path: Path) -> 
     assert ran.returncode == 0, ran.stderr
     ran = subprocess.run(check, cwd=ROOT, env={**environ, "HTTPS": "false"}, capture_output=True, text=True)
     assert ran.returncode == 1, "a check that cannot fail is none"
+
+
+def wrong_password(client: Any, name: str, address: str, **headers: str) -> int:
+    body = {"username": name, "password": "wrong"}
+    answer = client.post(
+        "/token/", body, content_type="application/json", headers=headers, REMOTE_ADDR=address
+    )
+    return int(answer.status_code)
+
+
+@pytest.fixture
+def without_lock(settings: Any) -> None:
+    """The app's own limits, as in a site without django-axes."""
+    settings.AXES_ENABLED = False
+
+
+def test_behind_a_proxy_log_ins_are_counted_by_the_clients_own_address(
+    db: None, client: Any, settings: Any, without_lock: None
+) -> None:
+    """Thirty wrong passwords of one client locked all others out."""
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "TOKEN_RATE": "2/min"}
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": 1}
+    proxy = "10.0.0.1"
+
+    def attempt(number: int, client_address: str) -> int:
+        said = (
+            f"1.2.3.{number}, {client_address}"  # the proxy adds the last one, the client made the first up
+        )
+        return wrong_password(client, f"user-{number}", proxy, **{"X-Forwarded-For": said})
+
+    assert [attempt(number, "192.0.2.1") for number in range(3)] == [400, 400, 429]
+    assert attempt(4, "192.0.2.2") == 400, "another client"
+
+
+def test_the_site_counts_one_proxy_where_it_is_told_that_there_is_one() -> None:
+    code = "from django.conf import settings; print(settings.REST_FRAMEWORK['NUM_PROXIES'])"
+    for told, counted in (("true", "1"), ("false", "None")):
+        environ = {**os.environ, "BEHIND_PROXY": told}
+        ran = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environ, capture_output=True, text=True
+        )
+        assert ran.stdout.strip() == counted, ran.stderr
+
+
+def test_a_whole_ipv6_network_has_one_count(db: None, client: Any, settings: Any, without_lock: None) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "TOKEN_RATE": "2/min"}
+    answers = [wrong_password(client, f"user-{n}", f"2001:db8:1:2:{n}::{n}") for n in range(3)]
+    assert answers == [400, 400, 429]
+    assert wrong_password(client, "user-9", "2001:db8:1:3::1") == 400, "another network"
+    assert wrong_password(client, "user-9", "::ffff:192.0.2.1") == 400, "IPv4 by another name"
+
+
+def test_a_name_has_a_limit_whatever_addresses_it_is_tried_from(
+    db: None, client: Any, settings: Any, without_lock: None
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "TOKEN_NAME_RATE": "2/min"}
+    names = ["Ada", "ada", " ADA "]
+    assert [wrong_password(client, name, f"192.0.2.{n}") for n, name in enumerate(names)] == [400, 400, 429]
+    assert wrong_password(client, "grace", "192.0.2.1") == 400
+
+
+def test_the_admins_log_in_has_a_limit(transactional_db: None, settings: Any, author: Any) -> None:
+    settings.AXES_FAILURE_LIMIT = 3
+    author.is_staff = True
+    author.set_password("right horse")
+    author.save()
+    page = "/admin/login/"
+    client = Client()
+    name = author.get_username()
+    answers = [
+        client.post(page, {"username": name, "password": "wrong"}, REMOTE_ADDR=f"192.0.2.{n}").status_code
+        for n in range(3)
+    ]
+    assert answers == [200, 200, 429]
+    right = {"username": name, "password": "right horse"}
+    assert client.post(page, right, REMOTE_ADDR="192.0.2.9").status_code == 429, "for some minutes"
+    AccessAttempt.objects.all().delete()  # they have passed
+    assert client.post(page, right, REMOTE_ADDR="192.0.2.9").status_code == 302

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 import logging
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
 
 from django.core.cache.backends.locmem import LocMemCache
 from rest_framework.permissions import SAFE_METHODS
@@ -23,6 +28,10 @@ IN_THIS_PROCESS = LocMemCache("mydjangoapp-throttles", {"max_entries": 100_000})
 class _CountsWithoutCache(SimpleRateThrottle):
     """Without the cache that counts for all processes each counts for itself: nobody is held up by it, and
     there is a limit all the same."""
+
+    def get_cache_key(self, request: Request, view: APIView) -> str | None:
+        key = super().get_cache_key(request, view)
+        return key and quote(key, safe="")  # user ids may be any text, and memcached takes no spaces
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         if cached.breaker.allows():
@@ -56,17 +65,48 @@ class ChangeThrottle(_CountsWithoutCache, UserRateThrottle):
         return request.method in SAFE_METHODS or super().allow_request(request, view)
 
 
+def address_of(request: Any) -> str:
+    """The address that a request is counted by: the peer's, of IPv6 its /64 network, as whoever has one
+    address of it has all.
+
+    What a client says of itself in X-Forwarded-For counts only where REST framework's NUM_PROXIES says how
+    many proxies have added to it.
+    """
+    if api_settings.NUM_PROXIES is None:
+        said = str(request.META.get("REMOTE_ADDR"))
+    else:
+        said = str(AnonRateThrottle().get_ident(request))
+    try:
+        address = ipaddress.ip_address(said)
+    except ValueError:
+        return said
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False).network_address)
+
+
 class TokenThrottle(_CountsWithoutCache, AnonRateThrottle):
     """`TOKEN_RATE`, per address."""
 
     scope = "token"
 
     def get_ident(self, request: Request) -> str:
-        """The peer's address. What a client says of itself in X-Forwarded-For counts only where DRF's
-        NUM_PROXIES says how many proxies have added to it."""
-        if api_settings.NUM_PROXIES is None:
-            return str(request.META.get("REMOTE_ADDR"))
-        return super().get_ident(request)
+        return address_of(request)
 
     def get_rate(self) -> str | None:
         return conf.TOKEN_RATE
+
+
+class TokenNameThrottle(_CountsWithoutCache, AnonRateThrottle):
+    """`TOKEN_NAME_RATE`, per name: a password cannot be tried from many addresses either."""
+
+    scope = "token-name"
+
+    def get_ident(self, request: Request) -> str:
+        data = request.data if isinstance(request.data, Mapping) else {}
+        return hashlib.sha256(str(data.get("username", "")).strip().casefold().encode()).hexdigest()
+
+    def get_rate(self) -> str | None:
+        return conf.TOKEN_NAME_RATE

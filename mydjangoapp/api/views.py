@@ -29,7 +29,7 @@ from .serializers import (
     UploadHeaders,
     UploadSerializer,
 )
-from .throttles import TokenThrottle, UploadThrottle
+from .throttles import TokenNameThrottle, TokenThrottle, UploadThrottle
 
 
 class View(AnswersWhenAway):
@@ -47,7 +47,7 @@ class TokenView(AnswersWhenAway, ObtainAuthToken):
     authentication_classes = ()  # or a password could be tried by Basic, past the throttle
     parser_classes = (BoundedJSONParser, BoundedFormParser)
     renderer_classes = (JSONRenderer,)
-    throttle_classes = (TokenThrottle,)
+    throttle_classes = (TokenThrottle, TokenNameThrottle)
 
     @extend_schema(request=AuthTokenSerializer, responses=TokenSerializer, auth=[])
     def post(self, request: Request, *args: object, **kwargs: object) -> Response:
