@@ -64,7 +64,9 @@ test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs De
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
 	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" tests/test_feed_*.py tests/test_build_rules.py tests/test_outbox.py \
 	  tests/test_people_api.py tests/test_photo_api.py tests/test_verify.py tests/test_upload_api.py \
-	  tests/test_fanouts.py tests/test_rescue.py tests/test_followers.py tests/test_circles.py tests/events $(ARGS)
+	  tests/test_fanouts.py tests/test_rescue.py tests/test_followers.py tests/test_circles.py \
+	  tests/test_databases.py tests/test_leases.py tests/test_backlog.py tests/test_pruning.py tests/test_site.py \
+	  tests/events $(ARGS)
 	@TEST_ON=text-users $(PYTEST) -m "slow or not slow" $(ON_A_HOST) tests/test_fanout_by_worker.py
 	@$(MAKE) -s faults
 

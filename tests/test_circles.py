@@ -15,7 +15,9 @@ from rest_framework.test import APIClient
 from mydjangoapp import likes, uploads
 from mydjangoapp.circles import keys, members, projection
 from mydjangoapp.circles.projection import Liked
+from mydjangoapp.events import publish
 from mydjangoapp.events.discovery import find
+from mydjangoapp.events.message import now
 from mydjangoapp.events.running import Runner
 from mydjangoapp.events.transport import for_topic
 from mydjangoapp.exceptions import BadUpload, NotAMember
@@ -322,3 +324,145 @@ def test_the_trending_page_shows_the_day(
     assert "No photo was posted" in client.get(f"{url}?day={yesterday}").content.decode()
     for bad in ("nonsense", "9999-12-31"):
         assert client.get(f"{url}?day={bad}").status_code == 404
+
+
+def ranked(client: Any, circle: Circle, limit: int = 20) -> list[tuple[int, int]]:
+    answer = client.get(f"/circles/{circle.pk}/hot/?limit={limit}")
+    assert answer.status_code == 200, answer.content
+    return [(photo["id"], photo["score"]) for photo in answer.json()["results"]]
+
+
+@pytest.mark.parametrize("loss", ["emptied", "restarted after a crash"])
+def test_a_ranking_comes_back_by_itself(
+    api: APIClient, circle: Circle, author: Any, others: list[Any], redis: Any, worker: Any, loss: str
+) -> None:
+    """Also what was lost in a crash although its message was acknowledged."""
+    photos = [post(author, circle) for _ in range(3)]
+    for user in others:
+        likes.like(user, photos[0].pk)
+    right = [(photos[0].pk, 4), (photos[2].pk, 1), (photos[1].pk, 1)]
+    projection.rebuild(circle)
+    assert projection.ranking(circle.pk, projection.today(), 20) == right
+    if loss == "emptied":
+        redis.flushdb()
+    else:
+        redis.zrem(keys.hot(circle.pk, projection.today()), str(photos[0].pk))
+        redis.set(keys.complete(circle.pk), "the server that was")
+    assert ranked(api, circle) == right, "from SQL meanwhile"
+    wait_until(
+        lambda: projection.ranking(circle.pk, projection.today(), 20) == right,
+        seconds=30,
+        what="a worker has made it anew",
+    )
+    assert ranked(api, circle) == right
+
+
+def test_photos_of_an_author_come_back_with_their_next_one(
+    circle: Circle, author: Any, redis: Any, worker: Any
+) -> None:
+    photos = [post(author, circle) for _ in range(3)]
+    redis.flushdb()
+    projection.add(photos[2].pk, author.pk, circle.pk, photos[2].created_at)
+    wait_until(
+        lambda: list(members_of(redis, keys.of_author(author.pk))) == [photo.pk for photo in photos],
+        seconds=30,
+        what="the list is whole again",
+    )
+
+
+def test_equal_scores_come_newest_first_where_ids_get_one_more_digit(circle: Circle, redis: Any) -> None:
+    """Redis puts them in order by their text, so 9 came before 10 and pushed it off the page."""
+    projection.rebuild(circle)
+    day = projection.today()
+    redis.zadd(keys.hot(circle.pk, day), {str(photo): 1 for photo in range(900, 1_400)})
+    redis.zadd(keys.hot(circle.pk, day), {"5": 2})
+    best = projection.ranking(circle.pk, day, 5)
+    assert best == [(5, 2), (1_399, 1), (1_398, 1), (1_397, 1), (1_396, 1)]
+    redis.zadd(keys.hot(circle.pk, day), {str(photo): 1 for photo in range(900, 4_000)})
+    assert projection.ranking(circle.pk, day, 2) == [(5, 2), (3_999, 1)]
+
+
+def test_a_photo_deleted_while_it_is_added_leaves_no_ghost(
+    circle: Circle, author: Any, redis: Any, keep: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = post(author, circle)
+    add, removed = projection.add, projection.remove
+
+    def late(*arguments: Any) -> None:
+        Photo.objects.filter(pk=photo.pk).delete()
+        removed(photo.pk, author.pk, circle.pk)  # another process has handled the deletion
+        add(*arguments)
+
+    monkeypatch.setattr(projection, "add", late)
+    keep()
+    day = projection.today()
+    made = [keys.of_author(author.pk), keys.of_circle(circle.pk), keys.hot(circle.pk, day)]
+    assert [redis.zrange(key, 0, -1) for key in made] == [[], [], []]
+
+
+def test_a_photo_deleted_while_its_circle_is_rebuilt_leaves_no_ghost(
+    circle: Circle, author: Any, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = post(author, circle)
+    add = projection._add_many
+
+    def late(*arguments: Any) -> None:
+        projection.remove(photo.pk, author.pk, circle.pk)
+        Photo.objects.filter(pk=photo.pk).delete()
+        add(*arguments)
+
+    monkeypatch.setattr(projection, "_add_many", late)
+    projection.rebuild(circle)
+    assert projection.ranking(circle.pk, projection.today(), 5) == []
+
+
+def test_a_deleted_circle_leaves_no_keys(
+    circle: Circle, author: Any, others: list[Any], redis: Any, keep: Callable[[], None]
+) -> None:
+    members.join(others[0], circle)
+    photo = post(author, circle)
+    post(others[0], circle)
+    likes.like(others[1], photo.pk)
+    keep()
+    projection.rebuild(circle)
+    gone = circle.pk
+    assert redis.keys(f"circle:{gone}:*")
+    circle.delete()
+    assert not redis.keys(f"circle*:{gone}*")
+    publish(
+        "photos",
+        "photo.liked",
+        {"id": photo.pk, "circle_id": gone, "liked_by": 1, "like_id": 9, "liked_at": now()},
+    )
+    keep()
+    assert not redis.keys(f"circle*:{gone}*"), "a late message does not bring them back"
+
+
+def test_members_are_counted_as_they_come_and_go(
+    api: APIClient, circle: Circle, others: list[Any], django_assert_num_queries: Any
+) -> None:
+    """And not at each look at the list of circles, which grew with them."""
+    for user in others:
+        members.join(user, circle)
+        members.join(user, circle)
+    members.leave(others[0], circle)
+    others[1].delete()
+    [shown] = api.get("/circles/").json()["results"]
+    assert (shown["members"], shown["member"]) == (2, True)
+    Circle.objects.bulk_create(Circle(name=f"no. {n}") for n in range(50))
+    with django_assert_num_queries(2) as queries:  # the token, and a page
+        api.get("/circles/?limit=50")
+    assert "COUNT(" not in queries[-1]["sql"].upper()
+
+
+def test_a_ranking_from_sql_looks_at_a_bounded_part_of_the_circle(
+    circle: Circle, author: Any, redis: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection, "AT_ONCE", 10)
+    photos = [post(author, circle) for _ in range(15)]
+    likes.like(author, photos[-1].pk)
+    with django_assert_num_queries(2) as queries:
+        found = projection.ranking_from_sql(circle.pk, projection.today(), 20)
+    assert found[0] == (photos[-1].pk, 2)
+    assert len(found) == 10, "of the newest"
+    assert "LIMIT 10" in queries[0]["sql"]

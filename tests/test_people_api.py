@@ -145,3 +145,38 @@ def test_changes_are_limited_and_reading_is_not(api: APIClient, make_users: Peop
     answers = [api.put(f"/users/{at(other)}/follow/").status_code for _ in range(3)]
     assert answers == [204, 204, 429]
     assert api.get(f"/users/{at(other)}/").status_code == 200
+
+
+def test_a_block_cannot_be_found_out(make_users: People, redis: Any) -> None:
+    """Whoever is blocked gets the same answers as if the user were not there, wherever they ask."""
+    me, blocker, third = make_users(3)
+    graph.follow(blocker, third)
+    graph.follow(third, blocker)
+    graph.follow(me, third)
+    graph.block(blocker, me)
+    client = logged_in(me)
+    [nobody] = make_users(1)
+    gone = at(nobody)
+    nobody.delete()
+    for page in ("", "photos/", "followers/", "following/"):
+        answers = [client.get(f"/users/{user}/{page}") for user in (at(blocker), gone)]
+        assert [one.status_code for one in answers] == [404, 404]
+        assert answers[0].json() == answers[1].json()
+    for verb in ("follow", "mute", "block"):
+        for method in (client.put, client.delete):
+            answers = [method(f"/users/{user}/{verb}/") for user in (at(blocker), gone)]
+            assert [one.status_code for one in answers] == [404, 404], verb
+    for page in ("followers", "following"):
+        found = client.get(f"/users/{at(third)}/{page}/").json()["results"]
+        assert as_json(blocker.pk) not in [user["id"] for user in found], page
+    seen = logged_in(third).get(f"/users/{at(third)}/followers/").json()["results"]
+    assert {user["id"] for user in seen} == {as_json(blocker.pk), as_json(me.pk)}, "only for the blocked"
+
+
+def test_ones_own_mute_of_a_user_who_blocks_one_can_be_ended(make_users: People) -> None:
+    me, other = make_users(2)
+    graph.mute(me, other)
+    graph.block(other, me)
+    assert logged_in(me).delete(f"/users/{at(other)}/mute/").status_code == 204
+    assert not Mute.objects.exists()
+    assert logged_in(me).delete(f"/users/{at(other)}/mute/").status_code == 404

@@ -35,7 +35,10 @@ def user_or_404(user_id: str) -> Any:
     """The user with this id, whatever type the site's ids have."""
     if "\0" in user_id:  # no database has a text with it, and PostgreSQL refuses to look for one
         raise Http404
-    return get_object_or_404(get_user_model()._default_manager.all(), pk=user_id)
+    try:
+        return get_object_or_404(get_user_model()._default_manager.all(), pk=user_id)
+    except Http404:
+        raise Http404 from None  # in the same words as for a user who blocks the caller
 
 
 def shown_or_404(user_id: str, request: Request) -> Any:
