@@ -50,7 +50,7 @@ def report(parts: dict[str, dict[str, Any]], *, write: bool) -> None:
         )
     small = ", ".join(f"{part['small'] * 1000:.0f} ms (AOF {aof})" for aof, part in parts.items())
     text += f"\nAn author with ten followers who uploads while a chain of {last['large']:,} runs, "
-    text += f"to the end of his fan-out: {small}.\n"
+    text += f"to the end of their fan-out: {small}.\n"
     memory = last["memory"]
     text += f"\nMemory per entry of a feed of {CAP} ids: list {memory['list']:.1f} bytes, "
     text += f"zset {memory['zset']:.1f} bytes.\n"

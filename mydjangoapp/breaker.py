@@ -9,7 +9,7 @@ from threading import Lock
 class Breaker:
     """A circuit breaker (Michael Nygard, "Release It!"): who finds that a server does not answer says so
     with `trip`, and for some seconds nobody asks it. Then one caller tries while the others still do
-    without; `reset` by him lets all ask again.
+    without; `reset` by that caller lets all ask again.
 
     Without it each web request would wait for each of its calls to a server that is a black hole, and
     soon no thread would be left. pybreaker was not taken: it holds a lock during the call, so one

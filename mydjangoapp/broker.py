@@ -1,4 +1,4 @@
-"""Talking to Celery's broker without ever holding up who does."""
+"""Sends messages to Celery's broker without blocking the caller."""
 
 from __future__ import annotations
 

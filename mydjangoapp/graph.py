@@ -26,7 +26,7 @@ ROWS_PER_TRANSACTION = 1_000
 
 
 def follow(follower: Any, followee: Any) -> bool:
-    """Makes `follower` follow `followee` (users or ids); False if he did already.
+    """Makes `follower` follow `followee` (users or ids); False if they did already.
 
     Raises `ValueError` for oneself, `Blocked` if one of the two blocks the other, and `IntegrityError`
     for users that are not there. Of a follow and a block at the same time one sees the other.
@@ -48,7 +48,7 @@ def follow(follower: Any, followee: Any) -> bool:
 def unfollow(follower: Any, followee: Any) -> bool:
     """Ends it; False if `follower` did not follow `followee`. O(1) in Redis.
 
-    With `ON_UNFOLLOW = "keep"` the photos there are stay in his feed, and new ones do not come.
+    With `ON_UNFOLLOW = "keep"` the photos there are stay in the feed, and new ones do not come.
     """
     follower, followee = _id(follower), _id(followee)
     with database.atomic():
@@ -68,7 +68,7 @@ def _end(follower: Any, followee: Any) -> bool:
     change = Change("unfollow", follower, row.pk)
     row.delete()
     announcements.users_unfollowed([(follower, followee)])
-    # Also where photos are kept: one of them may be under way, and its chain leaves him out from now on.
+    # Also where photos are kept: one of them may be under way, and its chain leaves the user out from now on.
     _on_commit(followee, [change], then=partial(_drop_feed, follower))
     return True
 
@@ -94,7 +94,7 @@ def mute(muter: Any, muted: Any) -> bool:
 
 
 def unmute(muter: Any, muted: Any) -> bool:
-    """Brings them back to their places; False if he was not muted."""
+    """Brings them back to their places; False if they were not muted."""
     muter, muted = _id(muter), _id(muted)
     with database.atomic():
         gone, _ = Mute.objects.filter(muter=muter, muted=muted).delete()
@@ -121,7 +121,7 @@ def block(blocker: Any, blocked: Any) -> bool:
 
 
 def unblock(blocker: Any, blocked: Any) -> bool:
-    """Ends it; who followed does not follow again by that. False if he was not blocked."""
+    """Ends it; who followed does not follow again by that. False if they were not blocked."""
     blocker, blocked = _id(blocker), _id(blocked)
     with database.atomic():
         gone, _ = Block.objects.filter(blocker=blocker, blocked=blocked).delete()
@@ -210,7 +210,7 @@ def _follow_at_once(ids: list[Any], followee: Any) -> int:
     except IntegrityError:
         if len(ids) == 1:
             raise
-        # One of them followed by himself in this moment, or is not there: find out which.
+        # One of them made the same follow in this moment, or is not there: find out which.
         return sum(_follow_unless_blocked(user, followee) for user in ids)
     return len(made)
 
@@ -237,7 +237,7 @@ def user_is_deleted(sender: Any, instance: Any, **_: Any) -> None:
 
 
 def _announce_the_end(user: Any) -> None:
-    """What ends with a user: his likes, and following him and by him."""
+    """What ends with a user: their likes, and follows of them and by them."""
     his_likes = Like.objects.filter(user=user).select_related("photo").order_by("id")
     for likes_ in batched(his_likes.iterator(ROWS_PER_TRANSACTION), ROWS_PER_TRANSACTION):
         announcements.photos_unliked(likes_)

@@ -84,7 +84,7 @@ def exist(author: Any) -> bool:
 
 
 def count(author: Any) -> int:
-    """Entries of the author's list: his followers, and those gone since the last compaction.
+    """Entries of the author's list: followers, and those gone since the last compaction.
     One round trip."""
     with edge():
         return int(client().llen(keys.followers(author)))

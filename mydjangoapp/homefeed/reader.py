@@ -82,8 +82,8 @@ def newer(user: Any, *, limit: int, after: int) -> Page:
 
 
 def entries_of(user: Any, photos: Iterable[Photo]) -> list[Entry]:
-    """These photos, read already, as `user` gets them; whether he may see them is not asked.
-    One query for his likes, authors from the cache."""
+    """These photos, read already, as `user` gets them; whether they may see them is not asked.
+    One query for their likes, authors from the cache."""
     found = list(rows.of_photos(photos))
     likes = cached.Kind("liked", partial(rows.liked, user), kept=False)
     people, liked = cached.fetch(

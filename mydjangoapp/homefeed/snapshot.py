@@ -26,7 +26,7 @@ NOTHING_KNOWN = Snapshot([], None, None, None, pulled=False)
 
 
 def read(user: Any) -> Snapshot:
-    """The user's keys now; two round trips if readers of his caches have to be given names first.
+    """The user's keys now; two round trips if what is cached for them has to be given names first.
 
     Prolongs the life of a feed under `INACTIVE_AFTER`. Raises `FeedsUnavailable`, `FeedsRefused`.
     """

@@ -43,7 +43,7 @@ NOTHING = 0
 
 
 def seen_up_to(user: Any, authors: Iterable[Any]) -> dict[Any, int]:
-    """For each author the highest photo id of his that `user` may see in the feed. One query."""
+    """For each author the highest id of their photos that `user` may see in the feed. One query."""
     authors = list(authors)
     everything, nothing = Value(EVERYTHING, BigIntegerField()), Value(NOTHING, BigIntegerField())
     db = database.writer()  # what is kept of this must not come from a replica that is behind

@@ -7,7 +7,7 @@ from django.db import models
 
 
 class Mute(models.Model):
-    """`muter` goes on following `muted`, and does not see his photos meanwhile."""
+    """`muter` goes on following `muted`, and does not see their photos meanwhile."""
 
     id = models.BigAutoField(primary_key=True)
     muter = models.ForeignKey(

@@ -8,7 +8,7 @@ from django.db import models
 
 class PastFollow(models.Model):
     """`follower` keeps `followee`'s photos up to the id `upto`. Made with `ON_UNFOLLOW = "keep"` only;
-    goes when he follows again, and with a block."""
+    goes when they follow again, and with a block."""
 
     id = models.BigAutoField(primary_key=True)
     follower = models.ForeignKey(

@@ -34,7 +34,7 @@ def channels(topic: str) -> str:
 
 def nsq_channels(topic: str) -> str:
     """`events:{topic}:nsq`, set: channels that were made on NSQ, so that one who makes a channel knows that
-    he was the first. Kept."""
+    it was the first. Kept."""
     return f"{stream(topic)}:nsq"
 
 

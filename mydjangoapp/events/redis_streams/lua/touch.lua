@@ -4,7 +4,7 @@
 -- ARGV  1 channel  2 consumer  3 entry id
 -- Returns 1; 0 if the message is not in this consumer's hands any more
 --
--- Atomic, so that nobody's message is taken from him. O(1).
+-- Atomic, so that no consumer takes another's message. O(1).
 local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
 if held.err or not held[1] or held[1][2] ~= ARGV[2] then return 0 end
 redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'JUSTID')
