@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections, models, router, transaction
 from django.db.transaction import Atomic
@@ -12,6 +12,7 @@ from .conf import conf
 from .patience import Patience, bounded_by
 
 READ_COMMITTED = "read committed"
+Row = TypeVar("Row", bound=models.Model)
 
 
 def writer() -> str:
@@ -19,6 +20,11 @@ def writer() -> str:
     from .models import FanOut  # here, because models use this module
 
     return router.db_for_write(FanOut)
+
+
+def primary(model: type[Row]) -> models.QuerySet[Row]:
+    """The rows of a model as that database has them: a replica may be behind."""
+    return model._default_manager.using(writer())
 
 
 def atomic() -> Atomic:

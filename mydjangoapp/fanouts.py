@@ -116,13 +116,13 @@ def _row_to_begin(photo: int) -> tuple[FanOut | None, bool]:
     """The row of a fan-out that Redis knows nothing of, None if nothing is to be carried; and whether it was
     made just now, for a photo that was written past `uploads`."""
     try:
-        truth = Photo.objects.get(id=photo)
+        truth = database.primary(Photo).get(id=photo)
     except Photo.DoesNotExist:
         cancelled = _close(photo, FanOut.State.CANCELLED)
         delivery.cancel(photo)
         logger.info("photo %s is not there (any more)%s", photo, ": cancelled" if cancelled else "")
         return None, False
-    row, made = FanOut.objects.filter(photo=truth).first(), False
+    row, made = database.primary(FanOut).filter(photo=truth).first(), False
     if row is None and timezone.now() - truth.created_at > timedelta(days=conf.KEEP_FANOUTS):
         logger.info("photo %s is older than the ledger: it has been carried", photo)
         return None, False
@@ -148,12 +148,12 @@ def _is_pulled(photo: int, author: object) -> bool:
         or not followers.are_more_than(author, most)
     ):
         return False
-    Photo.objects.filter(id=photo).update(pulled=True)
+    database.primary(Photo).filter(id=photo).update(pulled=True)
     delivery.note_pulled(photo)
     with database.atomic():
         figures = {"cursor": total, "reached": total, "total": total, "started_at": timezone.now()}
         if _close(photo, FanOut.State.DONE, **figures):
-            announcements.fanouts_finished(FanOut.objects.filter(photo_id=photo), {photo: author})
+            announcements.fanouts_finished(database.primary(FanOut).filter(photo_id=photo), {photo: author})
     return True
 
 
@@ -165,7 +165,7 @@ def _count_attempt(photo: int, author: object) -> bool:
     seen = delivery.progress(photo)
     cursor = seen.cursor if seen else 0
     now = timezone.now()
-    row = FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN)
+    row = database.primary(FanOut).filter(photo_id=photo, state__in=FanOut.OPEN)
     got_further = Q(cursor__lt=cursor)
     row.filter(got_further).update(attempts=0)
     row.filter(started_at=None).update(started_at=now)
@@ -197,7 +197,7 @@ def _give_up(photo: int, author: object, why: str) -> None:
 
 def _record(photo: int) -> bool:
     """Copies Redis's figures into the ledger row; False if it is not open."""
-    open_row = FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN)
+    open_row = database.primary(FanOut).filter(photo_id=photo, state__in=FanOut.OPEN)
     return bool(open_row.update(heartbeat_at=timezone.now(), **_figures(photo)))
 
 
@@ -207,13 +207,17 @@ def _note_end(photo: int) -> None:
     seen = delivery.progress(photo)
     if seen is None or seen.ended is None:
         return  # taken back already: the rescue will see
-    noted = FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN).update(
-        state=FanOut.State.RUNNING,
-        finished_at=seen.ended_at,
-        heartbeat_at=timezone.now(),
-        cursor=seen.cursor,
-        reached=seen.reached,
-        total=seen.total,
+    noted = (
+        database.primary(FanOut)
+        .filter(photo_id=photo, state__in=FanOut.OPEN)
+        .update(
+            state=FanOut.State.RUNNING,
+            finished_at=seen.ended_at,
+            heartbeat_at=timezone.now(),
+            cursor=seen.cursor,
+            reached=seen.reached,
+            total=seen.total,
+        )
     )
     if not noted:
         delivery.retire([photo])
@@ -227,15 +231,15 @@ def _figures(photo: int) -> dict[str, int]:
 def _close(photo: int, state: FanOut.State, **fields: Any) -> bool:
     now = timezone.now()
     return bool(
-        FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN).update(
-            state=state, finished_at=now, heartbeat_at=now, **{"last_error": "", **fields}
-        )
+        database.primary(FanOut)
+        .filter(photo_id=photo, state__in=FanOut.OPEN)
+        .update(state=state, finished_at=now, heartbeat_at=now, **{"last_error": "", **fields})
     )
 
 
 def count_refusal(photo: int, author: object) -> None:
     """Counts a message that Redis refused to the end: a key of a wrong type will not heal by itself."""
-    row = FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN)
+    row = database.primary(FanOut).filter(photo_id=photo, state__in=FanOut.OPEN)
     row.update(attempts=F("attempts") + 1, heartbeat_at=timezone.now())
     attempts, error = row.values_list("attempts", "last_error").first() or (0, "")
     if attempts > conf.MAX_ATTEMPTS:
@@ -244,12 +248,16 @@ def count_refusal(photo: int, author: object) -> None:
 
 def note_error(photo: int, error: Exception) -> None:
     """Keeps the last error with the fan-out, for admin and progress."""
-    FanOut.objects.filter(photo_id=photo, state__in=FanOut.OPEN).update(last_error=str(error)[:2000])
+    database.primary(FanOut).filter(photo_id=photo, state__in=FanOut.OPEN).update(
+        last_error=str(error)[:2000]
+    )
 
 
 def close_deleted(photo: int) -> None:
     """Enters in the ledger that the photo is deleted, in the transaction that does it."""
-    FanOut.objects.filter(photo_id=photo, state=FanOut.State.FAILED).update(state=FanOut.State.CANCELLED)
+    database.primary(FanOut).filter(photo_id=photo, state=FanOut.State.FAILED).update(
+        state=FanOut.State.CANCELLED
+    )
     _close(photo, FanOut.State.CANCELLED)
 
 

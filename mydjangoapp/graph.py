@@ -36,7 +36,7 @@ def follow(follower: Any, followee: Any) -> bool:
         _lock_to_follow([follower], followee)
         if blocks(follower, followee):
             raise Blocked("One of the two blocks the other: unblock first, or leave it.")
-        PastFollow.objects.filter(follower=follower, followee=followee).delete()
+        database.primary(PastFollow).filter(follower=follower, followee=followee).delete()
         row, made = Follow.objects.get_or_create(follower_id=follower, followee_id=followee)
         if made:
             announcements.users_followed([follower], followee)
@@ -54,7 +54,13 @@ def unfollow(follower: Any, followee: Any) -> bool:
     with database.atomic():
         row = _end(follower, followee)
         if row and conf.ON_UNFOLLOW == "keep":
-            newest = Photo.objects.filter(user=followee).order_by("-id").values_list("id", flat=True).first()
+            newest = (
+                database.primary(Photo)
+                .filter(user=followee)
+                .order_by("-id")
+                .values_list("id", flat=True)
+                .first()
+            )
             PastFollow.objects.update_or_create(
                 follower_id=follower, followee_id=followee, defaults={"upto": newest or 0}
             )
@@ -62,7 +68,12 @@ def unfollow(follower: Any, followee: Any) -> bool:
 
 
 def _end(follower: Any, followee: Any) -> bool:
-    row = Follow.objects.select_for_update().filter(follower_id=follower, followee_id=followee).first()
+    row = (
+        database.primary(Follow)
+        .select_for_update()
+        .filter(follower_id=follower, followee_id=followee)
+        .first()
+    )
     if row is None:
         return False
     change = Change("unfollow", follower, row.pk)
@@ -97,7 +108,7 @@ def unmute(muter: Any, muted: Any) -> bool:
     """Brings them back to their places; False if they were not muted."""
     muter, muted = _id(muter), _id(muted)
     with database.atomic():
-        gone, _ = Mute.objects.filter(muter=muter, muted=muted).delete()
+        gone, _ = database.primary(Mute).filter(muter=muter, muted=muted).delete()
         _tell_readers(muter)
     return bool(gone)
 
@@ -113,7 +124,7 @@ def block(blocker: Any, blocked: Any) -> bool:
         _, made = Block.objects.get_or_create(blocker_id=blocker, blocked_id=blocked)
         for follower, followee in ((blocker, blocked), (blocked, blocker)):
             _end(follower, followee)
-            kept, _ = PastFollow.objects.filter(follower=follower, followee=followee).delete()
+            kept, _ = database.primary(PastFollow).filter(follower=follower, followee=followee).delete()
             if kept:
                 database.on_commit(partial(_drop_feed_now, follower))
         _tell_readers(blocker, blocked)
@@ -124,7 +135,7 @@ def unblock(blocker: Any, blocked: Any) -> bool:
     """Ends it; who followed does not follow again by that. False if they were not blocked."""
     blocker, blocked = _id(blocker), _id(blocked)
     with database.atomic():
-        gone, _ = Block.objects.filter(blocker=blocker, blocked=blocked).delete()
+        gone, _ = database.primary(Block).filter(blocker=blocker, blocked=blocked).delete()
         _tell_readers(blocker, blocked)
     return bool(gone)
 
@@ -148,9 +159,7 @@ def _lock_to_follow(followers_: Iterable[Any], followee: Any) -> None:
 def blocks(one: Any, other: Any) -> bool:
     """Whether one of the two blocks the other."""
     return (
-        Block.objects.using(database.writer())
-        .filter(Q(blocker=one, blocked=other) | Q(blocker=other, blocked=one))
-        .exists()
+        database.primary(Block).filter(Q(blocker=one, blocked=other) | Q(blocker=other, blocked=one)).exists()
     )
 
 
@@ -201,7 +210,7 @@ def _follow_at_once(ids: list[Any], followee: Any) -> int:
             blocking = Block.objects.using(db).filter(blocked=followee, blocker__in=ids)
             known.update(blocked.values_list("blocked_id", flat=True))
             known.update(blocking.values_list("blocker_id", flat=True))
-            PastFollow.objects.filter(followee=followee, follower__in=set(ids) - known).delete()
+            database.primary(PastFollow).filter(followee=followee, follower__in=set(ids) - known).delete()
             made = Follow.objects.bulk_create(
                 [Follow(follower_id=user, followee_id=followee) for user in ids if user not in known]
             )
@@ -225,12 +234,12 @@ def _follow_unless_blocked(user: Any, followee: Any) -> bool:
 def user_is_deleted(sender: Any, instance: Any, **_: Any) -> None:
     """Takes a user who is deleted out of the lists of those they followed, and drops their own keys."""
     user = instance.pk
-    liked = list(Like.objects.filter(user=user).values_list("photo_id", flat=True))
+    liked = list(database.primary(Like).filter(user=user).values_list("photo_id", flat=True))
     for some in batched(liked, ROWS_PER_TRANSACTION):
-        Photo.objects.filter(id__in=some, like_count__gt=0).update(like_count=F("like_count") - 1)
+        database.primary(Photo).filter(id__in=some, like_count__gt=0).update(like_count=F("like_count") - 1)
         outbox.photos_changed(*some)
     _announce_the_end(user)
-    ended = list(Follow.objects.filter(follower_id=user).values_list("followee_id", "id"))
+    ended = list(database.primary(Follow).filter(follower_id=user).values_list("followee_id", "id"))
     for followee, row in ended:
         _on_commit(followee, [Change("unfollow", user, row)])
     outbox.author_changed(user)
@@ -238,10 +247,10 @@ def user_is_deleted(sender: Any, instance: Any, **_: Any) -> None:
 
 def _announce_the_end(user: Any) -> None:
     """What ends with a user: their likes, and follows of them and by them."""
-    his_likes = Like.objects.filter(user=user).select_related("photo").order_by("id")
+    his_likes = database.primary(Like).filter(user=user).select_related("photo").order_by("id")
     for likes_ in batched(his_likes.iterator(ROWS_PER_TRANSACTION), ROWS_PER_TRANSACTION):
         announcements.photos_unliked(likes_)
-    follows = Follow.objects.filter(Q(follower=user) | Q(followee=user)).order_by("id")
+    follows = database.primary(Follow).filter(Q(follower=user) | Q(followee=user)).order_by("id")
     pairs = follows.values_list("follower_id", "followee_id").iterator(ROWS_PER_TRANSACTION)
     for some in batched(pairs, ROWS_PER_TRANSACTION):
         announcements.users_unfollowed(some)
@@ -277,7 +286,10 @@ def _build_if_small(followee: Any) -> None:
     """Makes a list that is missing, unless it is a large one: that waits for its first fan-out."""
     if followers.exist(followee):
         return
-    if Follow.objects.filter(followee_id=followee)[: conf.BATCH_SIZE + 1].count() <= conf.BATCH_SIZE:
+    if (
+        database.primary(Follow).filter(followee_id=followee)[: conf.BATCH_SIZE + 1].count()
+        <= conf.BATCH_SIZE
+    ):
         followers.ensure(followee)
 
 

@@ -16,7 +16,7 @@ def like(user: Any, photo: int) -> bool:
     user = getattr(user, "pk", user)
     with database.atomic():
         # The lock puts likes of one photo in a row and keeps a deletion out.
-        liked = Photo.objects.using(database.writer()).select_for_update().get(id=photo)
+        liked = database.primary(Photo).select_for_update().get(id=photo)
         row, made = Like.objects.get_or_create(user_id=user, photo_id=photo)
         if made:
             _count(user, photo, 1)
@@ -28,8 +28,8 @@ def unlike(user: Any, photo: int) -> bool:
     """Ends it; False if `user` did not like the photo. Raises `Photo.DoesNotExist`."""
     user = getattr(user, "pk", user)
     with database.atomic():
-        liked = Photo.objects.using(database.writer()).select_for_update().get(id=photo)
-        row = Like.objects.filter(user=user, photo=photo).first()
+        liked = database.primary(Photo).select_for_update().get(id=photo)
+        row = database.primary(Like).filter(user=user, photo=photo).first()
         if row is not None:
             row.photo = liked
             announcements.photos_unliked([row])
@@ -39,5 +39,5 @@ def unlike(user: Any, photo: int) -> bool:
 
 
 def _count(user: Any, photo: int, by: int) -> None:
-    Photo.objects.filter(id=photo).update(like_count=Greatest(F("like_count") + by, 0))
+    database.primary(Photo).filter(id=photo).update(like_count=Greatest(F("like_count") + by, 0))
     outbox.like_changed(user, photo)

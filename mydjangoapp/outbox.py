@@ -89,7 +89,7 @@ def circle_deleted(circle: int) -> None:
 
 def write(changes: Iterable[GraphChange]) -> list[GraphChange]:
     """Writes rows of the outbox in the open transaction, for `bring_in`."""
-    return GraphChange.objects.using(database.writer()).bulk_create(changes)
+    return database.primary(GraphChange).bulk_create(changes)
 
 
 def _change(changes: Iterable[GraphChange]) -> None:
@@ -118,7 +118,7 @@ def catch_up(budget: Budget | None = None) -> int:
 
 def _catch_up(budget: Budget | None) -> int:
     settled_before = timezone.now() - timedelta(seconds=conf.SETTLE_SECONDS)
-    outbox = GraphChange.objects.using(database.writer())
+    outbox = database.primary(GraphChange)
     waiting = outbox.filter(created_at__lt=settled_before).order_by("id")
     done, last = 0, relations.outbox_position() if budget else 0
     while some := list(waiting.filter(id__gt=last)[:AT_ONCE]):
@@ -181,7 +181,7 @@ def _apply(row: GraphChange) -> bool:
             relations.drop_feeds(row.follower_id)
         case _:
             # Those that are gone again have an unfollow of their own.
-            made = Follow.objects.using(database.writer())
+            made = database.primary(Follow)
             made = made.filter(followee=row.followee_id, id__gte=row.row, id__lte=row.last_row)
             there = made.order_by("id").values_list("follower_id", "id")
             followers.apply(

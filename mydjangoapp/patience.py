@@ -32,8 +32,8 @@ _current: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 
 @contextmanager
-def bounded_by(patience: Patience) -> Iterator[None]:
-    """Calls inside of the block wait no longer than that, all together."""
+def bounded_by(patience: Patience | None) -> Iterator[None]:
+    """Calls inside of the block wait no longer than that, all together; with None as long as they like."""
     before = _current.set(patience)
     try:
         yield

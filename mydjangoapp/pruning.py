@@ -43,7 +43,7 @@ def prune() -> Pruned:
     """
     now = timezone.now()
     keys = _delete(UploadKey, UploadKey.objects.all(), now - timedelta(days=conf.KEEP_UPLOAD_KEYS))
-    ended = FanOut.objects.filter(state__in=(FanOut.State.DONE, FanOut.State.CANCELLED))
+    ended = database.primary(FanOut).filter(state__in=(FanOut.State.DONE, FanOut.State.CANCELLED))
     fanouts = _delete(FanOut, ended, now - timedelta(days=conf.KEEP_FANOUTS))
     problem: FeedError | None = None
     receipts = letters = 0

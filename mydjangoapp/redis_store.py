@@ -99,7 +99,7 @@ class Store:
         )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _client(url: str, timeout: float, retries: int, *, in_haste: bool = False) -> Redis:
     errors = (ConnectionError,) if in_haste else (ConnectionError, TimeoutError)
     return redis.Redis.from_url(
@@ -116,7 +116,7 @@ def _client(url: str, timeout: float, retries: int, *, in_haste: bool = False) -
     )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _breaker(url: str) -> Breaker:
     return Breaker(seconds=1.0)
 

@@ -39,8 +39,10 @@ def rescue(enqueue: Enqueue, *, by_hand: bool = False, look_again: Callable[[], 
     """
     now = timezone.now()
     stalled_before = now - timedelta(seconds=conf.LEASE_SECONDS)
-    stalled = FanOut.objects.filter(state__in=FanOut.OPEN, finished_at=None).filter(
-        Q(heartbeat_at__lt=stalled_before) | Q(heartbeat_at=None, created_at__lt=stalled_before)
+    stalled = (
+        database.primary(FanOut)
+        .filter(state__in=FanOut.OPEN, finished_at=None)
+        .filter(Q(heartbeat_at__lt=stalled_before) | Q(heartbeat_at=None, created_at__lt=stalled_before))
     )
     rows = list(stalled.order_by("id")[:AT_ONCE])
     if not rows:
@@ -55,7 +57,7 @@ def rescue(enqueue: Enqueue, *, by_hand: bool = False, look_again: Callable[[], 
         if is_there and not is_alive and not by_hand and not look.has_lost_its_message(row, seen):
             left += 1
             continue
-        claimed = FanOut.objects.filter(id=row.id, state=row.state, heartbeat_at=row.heartbeat_at)
+        claimed = database.primary(FanOut).filter(id=row.id, state=row.state, heartbeat_at=row.heartbeat_at)
         if not claimed.update(heartbeat_at=now):
             continue
         if not is_there:
@@ -122,7 +124,7 @@ class Settled:
 def settle(enqueue: Enqueue) -> Settled:
     """Says `done` of fan-outs whose end Redis has held for `SETTLE_SECONDS`, and enqueues again those whose
     end it has lost in a crash. Raises `FeedsUnavailable`. One round trip per 1,000."""
-    ended = FanOut.objects.filter(state__in=FanOut.OPEN).exclude(finished_at=None)
+    ended = database.primary(FanOut).filter(state__in=FanOut.OPEN).exclude(finished_at=None)
     photos = list(ended.order_by("finished_at").values_list("photo_id", flat=True)[:AT_ONCE])
     if not photos:
         return Settled([], 0, more=False)
@@ -134,7 +136,7 @@ def settle(enqueue: Enqueue) -> Settled:
     authors = _authors([*held, *lost])
     with database.atomic():
         now_done = list(ended.select_for_update().filter(photo_id__in=held).order_by("id"))
-        FanOut.objects.filter(id__in=[row.pk for row in now_done]).update(
+        database.primary(FanOut).filter(id__in=[row.pk for row in now_done]).update(
             state=FanOut.State.DONE, last_error=""
         )
         announcements.fanouts_finished(now_done, authors)
@@ -160,7 +162,7 @@ def retry(enqueue: Enqueue, photos: Iterable[int] | None = None) -> list[int]:
     Who has the photo already does not get it again. A message that the broker does not take now is sent
     by the rescue when the lease is over.
     """
-    failed = FanOut.objects.filter(state=FanOut.State.FAILED)
+    failed = database.primary(FanOut).filter(state=FanOut.State.FAILED)
     chosen = failed.values_list("photo_id", flat=True).order_by("id").iterator(AT_ONCE)
     begun = []
     for some in batched(list(chosen) if photos is None else photos, AT_ONCE):
@@ -187,4 +189,4 @@ def _progress(photo: int) -> Progress | None:
 
 def _authors(photos: Iterable[int]) -> dict[int, Any]:
     """The authors of those photos that are there."""
-    return dict(Photo.objects.filter(id__in=list(photos)).values_list("id", "user_id"))
+    return dict(database.primary(Photo).filter(id__in=list(photos)).values_list("id", "user_id"))

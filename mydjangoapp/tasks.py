@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from celery import shared_task
 from celery.signals import worker_ready
 
-from . import broker, failpoints, fanouts, outbox, pruning, rescue
+from . import broker, database, failpoints, fanouts, outbox, pruning, rescue
 from .circles import projection
 from .conf import conf
 from .events import publishing
@@ -51,7 +51,7 @@ def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, curs
         failpoints.reach("carried", photo_id)
         if ended:
             _settle_later()
-            if not Photo.objects.filter(id=photo_id).exists():
+            if not database.primary(Photo).filter(id=photo_id).exists():
                 # Deleted while Redis could not be told: what removed it may have been before us.
                 enqueue_removal(photo_id, user_id)
     except FollowersBeingRebuilt as error:
@@ -93,7 +93,7 @@ def compact_followers(user_id: Any) -> None:
 @shared_task(name="mydjangoapp.tasks.rebuild_circle", **LATE)
 def rebuild_circle(circle_id: int) -> None:
     """Makes the photos and rankings of a circle in Redis anew from SQL."""
-    if circle := Circle.objects.filter(pk=circle_id).first():
+    if circle := database.primary(Circle).filter(pk=circle_id).first():
         _try("the circle is rebuilt when somebody looks at it again", projection.rebuild, circle)
 
 

@@ -68,7 +68,7 @@ def publish(
 
 def _published_with(caller: Any, key: str) -> Photo | None:
     keys = UploadKey.objects.filter(user=caller, key=key)
-    return Photo.objects.using(database.writer()).filter(id__in=keys.values("photo")).first()
+    return database.primary(Photo).filter(id__in=keys.values("photo")).first()
 
 
 def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bool, **_: Any) -> None:

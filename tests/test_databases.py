@@ -78,7 +78,7 @@ from django.core.management import call_command
 from django.db import connections
 from mydjangoapp import fanouts, graph, uploads
 from mydjangoapp.homefeed import connection, followers, keys, reader, rebuild
-from mydjangoapp.models import Follow, Photo
+from mydjangoapp.models import FanOut, Follow, Photo
 
 call_command("migrate", "--database", "feeds", verbosity=0)
 me, author = (get_user_model().objects.using("feeds").create(username=name) for name in ("me", "author"))
@@ -92,6 +92,8 @@ assert followers.ensure(author.pk), "made from the writer, which has the follow"
 photo = uploads.publish(author, description="x", photo_url="https://example.com/x.jpg")
 assert not Photo.objects.exists() and not Follow.objects.exists(), "the replica has neither"
 fanouts.carry(photo.pk, author.pk, 0, redelivered=False, enqueue=lambda *_: True)
+row = FanOut.objects.using("feeds").get()
+assert (row.state, row.reached) == ("running", 1) and row.finished_at, "carried all the same"
 redis.delete(keys.homefeed(me.pk))
 assert rebuild.build(me.pk), "built from the writer"
 for _ in range(2):

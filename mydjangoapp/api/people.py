@@ -44,7 +44,7 @@ def user_or_404(user_id: str) -> Any:
 def shown_or_404(user_id: str, request: Request) -> Any:
     """The same, for a caller who wants to look at them: a user who blocks the caller is not there."""
     user = user_or_404(user_id)
-    if Block.objects.using(database.writer()).filter(blocker=user, blocked=request.user.pk).exists():
+    if database.primary(Block).filter(blocker=user, blocked=request.user.pk).exists():
         raise Http404
     return user
 

@@ -30,19 +30,19 @@ def join(user: Any, circle: Any) -> bool:
 
 def leave(user: Any, circle: Any) -> bool:
     """Ends it; False if they were none. What they posted stays."""
-    gone, _ = CircleMembership.objects.filter(circle=circle, user=user).delete()
+    gone, _ = database.primary(CircleMembership).filter(circle=circle, user=user).delete()
     return bool(gone)
 
 
 def is_member(user: Any, circle: Any) -> bool:
     """Whether they may post there."""
-    return CircleMembership.objects.filter(circle=circle, user=user).exists()
+    return database.primary(CircleMembership).filter(circle=circle, user=user).exists()
 
 
 def check_may_post(user: Any, circle: Any) -> int:
     """The circle's id. Raises `BadUpload` if there is no such circle, `NotAMember` if the user is none."""
     id_ = getattr(circle, "pk", circle)
-    if not Circle.objects.filter(pk=id_).exists():
+    if not database.primary(Circle).filter(pk=id_).exists():
         raise BadUpload("circle_id", f"There is no circle {id_}.")
     if not is_member(user, id_):
         raise NotAMember("circle_id", "Only members of a circle post into it: join it first.")
@@ -54,7 +54,7 @@ def membership_was_saved(
 ) -> None:
     """Counts a new member, whatever way they came."""
     if created:
-        Circle.objects.filter(pk=instance.circle_id).update(member_count=F("member_count") + 1)
+        database.primary(Circle).filter(pk=instance.circle_id).update(member_count=F("member_count") + 1)
 
 
 def membership_was_deleted(
@@ -63,7 +63,7 @@ def membership_was_deleted(
     """Counts them out; not where the circle itself goes, member by member."""
     if getattr(origin, "model", type(origin)) is not Circle:
         fewer = Greatest(F("member_count") - 1, 0)
-        Circle.objects.filter(pk=instance.circle_id).update(member_count=fewer)
+        database.primary(Circle).filter(pk=instance.circle_id).update(member_count=fewer)
 
 
 def circle_was_deleted(sender: type[Circle], instance: Circle, **_: Any) -> None:

@@ -144,9 +144,9 @@ def ranking_from_sql(circle: Any, day: date, limit: int | None) -> list[tuple[in
     queries, whose cost does not grow with the circle."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     end = begin + timedelta(days=1)
-    photos = Photo.objects.filter(circle=circle).order_by("-id").values_list("id", "created_at")
+    photos = database.primary(Photo).filter(circle=circle).order_by("-id").values_list("id", "created_at")
     posted = dict(photos[:AT_ONCE])
-    likes = Like.objects.filter(photo__in=list(posted), created_at__gte=begin, created_at__lt=end)
+    likes = database.primary(Like).filter(photo__in=list(posted), created_at__gte=begin, created_at__lt=end)
     counted = dict(likes.order_by().values_list("photo").annotate(Count("id")))
     scores = {
         photo: 1 + counted.get(photo, 0)
@@ -162,7 +162,7 @@ def rebuild(circle: Circle) -> int:
     While the site runs: what comes in meanwhile is counted, whichever is first. Rankings are short of some
     likes until it has ended. A round trip per 1,000 photos, and per day of 1,000 likes.
     """
-    photos = Photo.objects.using(database.writer()).filter(circle=circle).order_by("id")
+    photos = database.primary(Photo).filter(circle=circle).order_by("id")
     run_id = _run_id()
     _forget(circle)
     number = 0
@@ -198,7 +198,7 @@ def forget(circle: Any) -> None:
             break
         photos = [int(photo) for photo in found]
         last = photos[-1]
-        authors = set(Photo.objects.filter(id__in=photos).values_list("user_id", flat=True))
+        authors = set(database.primary(Photo).filter(id__in=photos).values_list("user_id", flat=True))
         with edge():
             client().unlink(key, *(keys.of_author_in_circle(circle, user) for user in authors))
         if len(found) < AT_ONCE:
@@ -214,7 +214,7 @@ def forget(circle: Any) -> None:
 
 def rebuild_author(user: Any) -> int:
     """Makes `photos:{user}` anew from SQL; returns how many photos that are."""
-    photos = Photo.objects.using(database.writer()).filter(user=user).order_by("id")
+    photos = database.primary(Photo).filter(user=user).order_by("id")
     photo_ids = photos.values_list("id", flat=True)
     run_id = _run_id()
     with edge():
@@ -232,7 +232,9 @@ def rebuild_author(user: Any) -> int:
 
 
 def _forget(circle: Circle) -> None:
-    authors = Photo.objects.filter(circle=circle).order_by().values_list("user_id", flat=True).distinct()
+    authors = (
+        database.primary(Photo).filter(circle=circle).order_by().values_list("user_id", flat=True).distinct()
+    )
     days = [today() - timedelta(days=ago) for ago in range(KEPT_DAYS + 1)]
     kept = [keys.of_circle(circle.pk), keys.complete(circle.pk)]
     kept += [make(circle.pk, day) for day in days for make in (keys.hot, keys.counted)]
@@ -257,7 +259,7 @@ def _add_many(circle: Any, photos: Iterable[tuple[int, Any, datetime]]) -> None:
 
 def _count_again(circle: Circle) -> None:
     begin = datetime.combine(today() - timedelta(days=KEPT_DAYS), datetime.min.time(), UTC)
-    likes = Like.objects.filter(photo__circle=circle, created_at__gte=begin).order_by("id")
+    likes = database.primary(Like).filter(photo__circle=circle, created_at__gte=begin).order_by("id")
     last = 0
     while some := list(likes.filter(id__gt=last)[:AT_ONCE]):
         last = some[-1].pk

@@ -47,7 +47,7 @@ class Change:
 
 def _follows() -> QuerySet[Follow]:
     # Of the writer: a replica may not have the change yet that this is about.
-    return Follow.objects.using(database.writer())
+    return database.primary(Follow)
 
 
 def _change_keys(author: Any) -> list[str]:
@@ -206,7 +206,7 @@ def _clear_ended(author: Any) -> bool:
     """Clears away what Redis still holds of fan-outs that have ended as the ledger says: it was away when
     they were given up or cancelled. True if there was any."""
     photos = delivery.under_way(author)
-    ended = FanOut.objects.using(database.writer()).filter(photo_id__in=photos).exclude(state__in=FanOut.OPEN)
+    ended = database.primary(FanOut).filter(photo_id__in=photos).exclude(state__in=FanOut.OPEN)
     cleared = list(ended.values_list("photo_id", flat=True))
     for photo in cleared:
         delivery.cancel(photo, author)

@@ -51,7 +51,7 @@ def _without_address(text: str) -> str:
 
 
 def _photos(ids: list[int]) -> Mapping[int, PhotoRow]:
-    return {row.id: row for row in of_photos(Photo.objects.using(database.writer()).filter(id__in=ids))}
+    return {row.id: row for row in of_photos(database.primary(Photo).filter(id__in=ids))}
 
 
 def _authors(ids: list[Any]) -> Mapping[Any, AuthorRow]:
@@ -61,11 +61,7 @@ def _authors(ids: list[Any]) -> Mapping[Any, AuthorRow]:
 
 def liked(user: Any, photos: list[int]) -> Mapping[int, bool]:
     """Of each of these photos, whether the user likes it. One query."""
-    likes = set(
-        Like.objects.using(database.writer())
-        .filter(user=user, photo__in=photos)
-        .values_list("photo_id", flat=True)
-    )
+    likes = set(database.primary(Like).filter(user=user, photo__in=photos).values_list("photo_id", flat=True))
     return {photo: photo in likes for photo in photos}
 
 

@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 from more_itertools import batched
 
+from .. import database
 from ..conf import conf
 from ..models import FanOut, Follow, Photo
 from . import followers, keys, rebuild, truth
@@ -71,7 +72,7 @@ def _feed(user: Any) -> Iterator[Difference]:
     key = keys.homefeed(user)
     ended = Q(fanout__state__in=(FanOut.State.DONE, FanOut.State.FAILED))
     pruned = Q(fanout=None, created_at__lt=timezone.now() - timedelta(days=conf.KEEP_FANOUTS))
-    pushed = truth.carried_to(user).filter(ended | pruned, pulled=False)
+    pushed = truth.carried_to(user).using(database.writer()).filter(ended | pruned, pulled=False)
     most = conf.MAX_LENGTH + trim_slack() + 1
     expected = list(pushed.values_list("id", flat=True)[:most])
     with edge():
@@ -106,9 +107,11 @@ def _is_id(text: bytes) -> bool:
 
 def _known(user: Any, ids: set[int]) -> set[int]:
     """Of these ids those that belong into the user's list, and those of photos that were deleted."""
-    fanouts = set(FanOut.objects.filter(photo_id__in=ids).values_list("photo_id", flat=True))
-    photos = set(Photo.objects.filter(id__in=ids).values_list("id", flat=True))
-    carried = set(truth.carried_to(user).filter(id__in=ids).values_list("id", flat=True))
+    fanouts = set(database.primary(FanOut).filter(photo_id__in=ids).values_list("photo_id", flat=True))
+    photos = set(database.primary(Photo).filter(id__in=ids).values_list("id", flat=True))
+    carried = set(
+        truth.carried_to(user).using(database.writer()).filter(id__in=ids).values_list("id", flat=True)
+    )
     return carried | (fanouts - photos)
 
 
@@ -153,7 +156,12 @@ def _follower_list(author: Any) -> Iterator[Difference]:
     try:
         doubled = _copy_living(author, seen)
         missing: list[str] = []
-        rows = Follow.objects.filter(followee=author).order_by("id").values_list("follower_id", flat=True)
+        rows = (
+            database.primary(Follow)
+            .filter(followee=author)
+            .order_by("id")
+            .values_list("follower_id", flat=True)
+        )
         for some in batched(rows.iterator(chunk_size=AT_ONCE), AT_ONCE):
             names = [str(user) for user in some]
             with edge():
@@ -205,7 +213,7 @@ def mend_follower_list(author: Any) -> bool:
 
     Raises `FollowersBeingRebuilt`.
     """
-    return Follow.objects.filter(followee=author).exists() and followers.rebuild(author) > 0
+    return database.primary(Follow).filter(followee=author).exists() and followers.rebuild(author) > 0
 
 
 def _some(ids: list[Any]) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ class PhotosCirclesWorker(Worker):
     def _is_there(self, message: Message) -> bool:
         """One that was deleted since, or whose circle was, does not come back by a message that is late."""
         body = message.body
-        photos = Photo.objects.using(database.writer()).filter(id=body["id"])
+        photos = database.primary(Photo).filter(id=body["id"])
         return photos.filter(circle=body["circle_id"]).exists() if body["circle_id"] else photos.exists()
 
     def _remove_if_gone(self, message: Message) -> None:
