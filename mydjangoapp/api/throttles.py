@@ -65,12 +65,12 @@ class ChangeThrottle(_CountsWithoutCache, UserRateThrottle):
         return request.method in SAFE_METHODS or super().allow_request(request, view)
 
 
-def address_of(request: Any) -> str:
+def address_of(request: Any) -> str | None:
     """The address that a request is counted by: the peer's, of IPv6 its /64 network, as whoever has one
     address of it has all.
 
     What a client says of itself in X-Forwarded-For counts only where REST framework's NUM_PROXIES says how
-    many proxies have added to it.
+    many proxies have added to it. None for a request that comes by no network.
     """
     if api_settings.NUM_PROXIES is None:
         said = str(request.META.get("REMOTE_ADDR"))
@@ -79,7 +79,7 @@ def address_of(request: Any) -> str:
     try:
         address = ipaddress.ip_address(said)
     except ValueError:
-        return said
+        return None
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     if address.ipv4_mapped:
@@ -93,7 +93,7 @@ class TokenThrottle(_CountsWithoutCache, AnonRateThrottle):
     scope = "token"
 
     def get_ident(self, request: Request) -> str:
-        return address_of(request)
+        return address_of(request) or "without address"
 
     def get_rate(self) -> str | None:
         return conf.TOKEN_RATE
