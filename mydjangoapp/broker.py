@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_HANGING = 8  # threads that a broker may keep waiting at the same time, each holds a connection
+MOST_ALIVE = 64  # such threads, with those that are taken for lost
 GIVEN_UP_AFTER = 60.0  # seconds; then a hanging thread is taken for lost, and no longer counted
 
 SENT_AT = "feeds_sent_at"
@@ -85,8 +86,9 @@ def _in_time(act: Callable[[], object]) -> str:
     if patience.is_over():
         return "other servers have used up the time that a commit may take"
     now = time.monotonic()
-    _hanging[:] = [(one, at) for one, at in _hanging if one.is_alive() and now - at < GIVEN_UP_AFTER]
-    if len(_hanging) >= MOST_HANGING:
+    _hanging[:] = [(one, at) for one, at in _hanging if one.is_alive()]
+    waiting = sum(now - at < GIVEN_UP_AFTER for _, at in _hanging)
+    if waiting >= MOST_HANGING or len(_hanging) >= MOST_ALIVE:
         _breaker.trip()
         return f"{MOST_HANGING} calls wait for it already"
     ended: list[Exception | None] = []

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 200  # rows a query
 TURN_SECONDS = 10.0  # a process that has died while it emptied the outbox keeps others from it for so long
+FILE_IS_LEFT = 1  # in `last_row` of a deletion
 Verb = GraphChange.Verb
 
 
@@ -168,7 +169,7 @@ def _apply(row: GraphChange) -> bool:
             relations.likes_changed(row.follower_id)
             return not row.row or cached.changed(rows.PHOTOS.name, row.row)
         case Verb.DELETED:
-            return _remove_photo(row.row, row.followee_id, row.file)
+            return _remove_photo(row)
         case Verb.AUTHOR:
             user: Any = row.follower_id
             if not get_user_model()._base_manager.using(database.writer()).filter(pk=user).exists():
@@ -191,11 +192,20 @@ def _apply(row: GraphChange) -> bool:
     return True
 
 
-def _remove_photo(photo: int, author: Any, file: str) -> bool:
-    hidden = cached.changed(rows.PHOTOS.name, photo)
-    delivery.cancel(photo, author)
-    removed = broker.send_by_name("remove_from_homefeed", photo, broker.plain(author), 0)
-    return _remove_file(file) and hidden and removed
+def _remove_photo(row: GraphChange) -> bool:
+    """Each step once: a file that cannot be removed must not send the removal from the lists again and
+    again."""
+    if row.last_row != FILE_IS_LEFT:
+        photo, author = row.row, row.followee_id
+        if not cached.changed(rows.PHOTOS.name, photo):
+            return False
+        delivery.cancel(photo, author)
+        if not broker.send_by_name("remove_from_homefeed", photo, broker.plain(author), 0):
+            return False
+    if _remove_file(row.file):
+        return True
+    database.primary(GraphChange).filter(pk=row.pk).update(last_row=FILE_IS_LEFT)
+    return False
 
 
 def _remove_file(file: str) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+FREE = 0.05  # seconds; a server that is well answers within
+
 
 class Budget:
     """Seconds from now on; a loop that has used them up stops and leaves the rest for the next call."""
@@ -21,8 +23,8 @@ class Budget:
 
 
 class Patience:
-    """Seconds that all steps of one commit together may wait for Redis, cache and broker. Only time that is
-    spent waiting for these counts, so a step that has much to do is not cut off."""
+    """Seconds that all steps of one commit together may wait for Redis, cache and broker. Only calls that
+    take longer than `FREE` count, so a step with many quick calls is not cut off."""
 
     def __init__(self, seconds: float) -> None:
         self.left = seconds
@@ -66,4 +68,5 @@ def waiting() -> Iterator[None]:
         yield
     finally:
         if patience := _current.get():
-            patience.left -= time.monotonic() - began
+            took = time.monotonic() - began
+            patience.left -= took if took > FREE else 0.0

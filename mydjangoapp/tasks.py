@@ -14,6 +14,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 
 from . import broker, database, failpoints, fanouts, outbox, pruning, rescue
+from .circles import keys as circle_keys
 from .circles import projection
 from .conf import conf
 from .events import publishing
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OUTBOX_SECONDS = 2.0
+REBUILD_SECONDS = 600.0  # of a circle; longer than any takes, until then nobody follows one that was killed
 RETRIES = 5  # after 1, 2, 4, 8, 16 seconds; then the lease is over, and the rescue takes care
 LATE: dict[str, Any] = {
     "acks_late": True,
@@ -94,7 +96,16 @@ def compact_followers(user_id: Any) -> None:
 def rebuild_circle(circle_id: int) -> None:
     """Makes the photos and rankings of a circle in Redis anew from SQL."""
     if circle := database.primary(Circle).filter(pk=circle_id).first():
-        _try("the circle is rebuilt when somebody looks at it again", projection.rebuild, circle)
+        _try("the circle is rebuilt when somebody looks at it again", _rebuild, circle)
+
+
+def _rebuild(circle: Circle) -> None:
+    """One process at a time: a second one would begin by deleting what the first has made."""
+    with turns.held(
+        f"{circle_keys.rebuilding(circle_keys.of_circle(circle.pk))}:now", REBUILD_SECONDS
+    ) as got:
+        if got:
+            projection.rebuild(circle)
 
 
 @shared_task(name="mydjangoapp.tasks.rebuild_photos_of", **LATE)
@@ -156,13 +167,24 @@ def rescue_fanouts() -> None:
     else:
         _try("no fan-out is rescued at the moment", _rescue)
         _try("no fan-out is settled at the moment", _settle)
-    budgets = [Budget(OUTBOX_SECONDS)]
-    _try("changes of the graph have to wait", outbox.catch_up, budgets[0])
+    more = _try_in_time("changes of the graph have to wait", outbox.catch_up)
     # Also while the feeds' Redis is away: events may be somewhere else.
-    budgets.append(Budget(OUTBOX_SECONDS))
-    _try("events have to wait", _send_events, budgets[1])
-    if any(budget.is_spent for budget in budgets):
+    more |= _try_in_time("events have to wait", _send_events)
+    if more:
         _rescue_again()
+
+
+def _try_in_time(otherwise: str, step: Callable[[Budget], int]) -> bool:
+    """Whether it did something and has not come to the end."""
+    budget = Budget(OUTBOX_SECONDS)
+    done = 0
+
+    def work() -> None:
+        nonlocal done
+        done = step(budget)
+
+    _try(otherwise, work)
+    return bool(done) and budget.is_spent
 
 
 def _rescue() -> None:
@@ -173,14 +195,13 @@ def _rescue_again() -> None:
     broker.send(rescue_fanouts, countdown=1)
 
 
-def _send_events(budget: Budget) -> None:
+def _send_events(budget: Budget) -> int:
     """One process at a time, where Redis can tell."""
     try:
         is_ours = turns.begin(keys.sending(), OUTBOX_SECONDS)
     except FeedError:
         is_ours = True  # each row is sent by one of them anyway
-    if is_ours:
-        publishing.send_waiting(budget)
+    return publishing.send_waiting(budget) if is_ours else 0
 
 
 @worker_ready.connect(dispatch_uid="mydjangoapp.look_for_the_stalled")

@@ -147,7 +147,9 @@ AXES_FAILURE_LIMIT = 20
 AXES_COOLOFF_TIME = timedelta(minutes=5)
 AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
 AXES_CLIENT_IP_CALLABLE = "mydjangoapp.api.throttles.address_of"
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or somebody could lock a user out for ever
+# A pause ends by itself, whoever goes on trying. Whoever tries may keep a name paused all the same:
+# `manage.py axes_reset_username NAME` ends it, and a proxy can limit /admin/ to addresses of your own.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False

@@ -419,11 +419,18 @@ def test_a_photo_deleted_while_its_circle_is_rebuilt_leaves_no_ghost(
 
 
 def test_a_deleted_circle_leaves_no_keys(
-    circle: Circle, author: Any, others: list[Any], redis: Any, keep: Callable[[], None]
+    circle: Circle,
+    author: Any,
+    others: list[Any],
+    redis: Any,
+    keep: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    members.join(others[0], circle)
+    monkeypatch.setattr(projection, "AT_ONCE", 1)  # as many pages as photos
     photo = post(author, circle)
-    post(others[0], circle)
+    for user in others:
+        members.join(user, circle)
+        post(user, circle)
     likes.like(others[1], photo.pk)
     keep()
     projection.rebuild(circle)
@@ -438,6 +445,17 @@ def test_a_deleted_circle_leaves_no_keys(
     )
     keep()
     assert not redis.keys(f"circle*:{gone}*"), "a late message does not bring them back"
+
+
+def test_a_photo_whose_circle_is_gone_stays_with_its_author(
+    circle: Circle, author: Any, redis: Any, keep: Callable[[], None]
+) -> None:
+    photo = post(author, circle)
+    gone = circle.pk
+    circle.delete()
+    keep()  # its event is handled only now
+    assert list(members_of(redis, keys.of_author(author.pk))) == [photo.pk]
+    assert not redis.keys(f"circle*:{gone}*")
 
 
 def test_members_are_counted_as_they_come_and_go(api: APIClient, circle: Circle, others: list[Any]) -> None:

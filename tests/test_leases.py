@@ -177,3 +177,44 @@ def test_a_failed_fanout_keeps_neither_compaction_nor_repair_from_the_list(
             assert user == author.pk
             cursor = more[0][2]
     assert outcome(photo, [user.pk for user in people]) == ALL_ONCE
+
+
+@pytest.mark.parametrize("redelivered", [True, False])
+def test_a_chain_that_goes_on_after_hours_looks_before_each_push(
+    author: Any, redis: Any, small: None, redelivered: bool
+) -> None:
+    """What is known of lists that were built meanwhile is kept for a day; also where the next link goes
+    on."""
+    users = fill(author.pk, 25)
+    photo = publish(author)
+    carry(photo, author)
+    redis.hincrbyfloat(keys.fanout(photo), "beat", -2 * delivery.GUARD_AFTER)
+    redis.lpush(keys.homefeed(users[15]), photo)  # built from SQL, which nobody remembers
+    cursor = 10
+    while sent := carry(photo, author, cursor, redelivered=redelivered):
+        cursor = sent[0][2]
+    assert outcome(photo, users) == ALL_ONCE
+
+
+def test_a_list_built_after_redis_lost_the_end_of_a_fanout_gets_no_second_copy(
+    make_users: Any, redis: Any, small: None
+) -> None:
+    author, me, *people = make_users(25)
+    Follow.objects.bulk_create(Follow(follower=user, followee=author) for user in [*people, me])
+    photo = publish(author)
+    carry(photo, author)
+    before = {key: redis.dump(key) for key in redis.keys("*")}
+    cursor = 10
+    while sent := carry(photo, author, cursor):
+        cursor = sent[0][2]
+    assert FanOut.objects.get().finished_at is not None
+    redis.flushdb()  # a crash takes the end back
+    for key, value in before.items():
+        redis.restore(key, 0, value)
+    assert rebuild.build(me.pk)
+    sent = Sent()
+    assert rescue.settle(sent).reopened == 1
+    cursor = sent[0][2]
+    while sent := carry(photo, author, cursor):
+        cursor = sent[0][2]
+    assert outcome(photo, [user.pk for user in [*people, me]]) == ALL_ONCE

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage
 from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
@@ -415,3 +416,33 @@ def test_what_is_left_in_an_outbox_is_done_behind_what_waits_in_the_queue(
     tasks.rescue_fanouts()
     assert redis.zcard(keys.receipts()) == outbox.AT_ONCE
     assert b"mydjangoapp.tasks.rescue_fanouts" in broker.lindex("celery", 0), "the rest, later"
+
+
+def test_a_file_that_cannot_be_removed_does_not_send_the_removal_again_and_again(
+    make_users: People,
+    redis: Any,
+    broker: Any,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    [author] = make_users(1)
+    photo = uploads.publish(author, description="x", image=ContentFile(b"pixels", "a.png"))
+    broker.flushall()
+    delete = FileSystemStorage.delete
+
+    def refuse(self: FileSystemStorage, name: str) -> None:
+        raise PermissionError("the bucket's policy")
+
+    monkeypatch.setattr(FileSystemStorage, "delete", refuse)
+    photo.delete()
+    for _ in range(3):
+        settle()
+    assert broker.llen("celery") == 1
+    assert GraphChange.objects.filter(verb="deleted").count() == 1, "the file is still to go"
+    monkeypatch.setattr(FileSystemStorage, "delete", delete)
+    settle()
+    settle()
+    assert not GraphChange.objects.exists()
+    assert not list(tmp_path.rglob("*.png"))

@@ -44,7 +44,7 @@ def frozen(settings: Any, tmp_path: Path) -> Iterator[Callable[[bool], None]]:
 
 @pytest.mark.parametrize("change", ["follow", "unfollow", "block", "like", "delete", "upload"])
 def test_all_steps_of_a_commit_together_wait_no_longer_than_one_deadline(
-    frozen: Callable[[bool], None], make_users: Any, change: str
+    frozen: Callable[[bool], None], make_users: Any, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A follow took six to nine seconds: each step waited for itself, twice."""
     me, author, other = make_users(3)
@@ -64,6 +64,7 @@ def test_all_steps_of_a_commit_together_wait_no_longer_than_one_deadline(
     took = time.monotonic() - began
     frozen(False)
     assert took < ONE_COMMAND / 3, "not even one command's time"
+    assert caplog.text.count("(Timeout") <= 1, "waited for once; the next steps did not even try"
     committed = {
         "follow": Follow.objects.count() == 2,
         "unfollow": not Follow.objects.exists(),

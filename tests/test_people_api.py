@@ -173,10 +173,17 @@ def test_a_block_cannot_be_found_out(make_users: People, redis: Any) -> None:
     assert {user["id"] for user in seen} == {as_json(blocker.pk), as_json(me.pk)}, "only for the blocked"
 
 
-def test_ones_own_mute_of_a_user_who_blocks_one_can_be_ended(make_users: People) -> None:
+def test_what_was_between_a_user_and_one_who_blocks_them_can_be_ended_unseen(make_users: People) -> None:
+    """And they can be blocked back; the answer is the same as if nobody were there."""
     me, other = make_users(2)
     graph.mute(me, other)
     graph.block(other, me)
-    assert logged_in(me).delete(f"/users/{at(other)}/mute/").status_code == 204
+    client = logged_in(me)
+    assert client.delete(f"/users/{at(other)}/mute/").status_code == 404
     assert not Mute.objects.exists()
-    assert logged_in(me).delete(f"/users/{at(other)}/mute/").status_code == 404
+    assert client.put(f"/users/{at(other)}/block/").status_code == 404
+    assert Block.objects.filter(blocker=me, blocked=other).exists()
+    assert client.delete(f"/users/{at(other)}/block/").status_code == 404
+    assert not Block.objects.filter(blocker=me).exists()
+    assert client.put(f"/users/{at(other)}/mute/").status_code == 404
+    assert not Mute.objects.exists()

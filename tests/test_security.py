@@ -25,6 +25,7 @@ from PIL import Image
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
+from mydjangoapp.api.throttles import address_of
 from mydjangoapp.models import FanOut, Photo
 from proj.installed_servers import RabbitServer
 from proj.servers import (
@@ -353,3 +354,25 @@ def test_the_admins_log_in_has_a_limit(transactional_db: None, settings: Any, au
     assert client.post(page, right, REMOTE_ADDR="192.0.2.9").status_code == 429, "for some minutes"
     AccessAttempt.objects.all().delete()  # they have passed
     assert client.post(page, right, REMOTE_ADDR="192.0.2.9").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1:5678", "192.0.2.1"),
+        ("[2001:db8:1:2::3]:5678", "2001:db8:1:2::"),
+        ("2001:db8:1:2:3::", "2001:db8:1:2::"),
+        ("", None),
+        ("unix:", None),
+    ],
+)
+def test_an_address_is_counted_as_itself_or_not_at_all(rf: Any, said: str, counted: str | None) -> None:
+    assert address_of(rf.get("/", REMOTE_ADDR=said)) == counted
+
+
+def test_behind_a_proxy_a_hosts_own_rates_do_not_matter(rf: Any, settings: Any) -> None:
+    rates = {"DEFAULT_THROTTLE_RATES": {"user": "10/day"}}
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": 1, **rates}
+    request = rf.get("/", REMOTE_ADDR="10.0.0.1", headers={"X-Forwarded-For": "1.1.1.1, 192.0.2.7"})
+    assert address_of(request) == "192.0.2.7"

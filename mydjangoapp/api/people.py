@@ -110,18 +110,23 @@ class FollowingView(_FollowsView):
 class _RelationView(View):
     """The caller's relation to a user; making and ending it may be repeated.
 
-    A user who blocks the caller is not there, as everywhere, so that nobody can find out who blocks them. A
-    relation of the caller's own that is there can be ended.
+    A user who blocks the caller is not there, as everywhere, so that nobody can find out who blocks them:
+    also where something was done (a relation of the caller's own is ended, a block is made) the answer is
+    404.
     """
 
     throttle_classes = (ChangeThrottle,)
+    works_unseen: ClassVar[bool] = False
     make: ClassVar[Callable[[Any, Any], bool]]
     end: ClassVar[Callable[[Any, Any], bool]]
 
     @extend_schema(request=None, responses={204: None})
     def put(self, request: Request, user_id: str) -> Response:
         try:
-            type(self).make(request.user, shown_or_404(user_id, request))
+            if not self.works_unseen:
+                shown_or_404(user_id, request)
+            type(self).make(request.user, user_or_404(user_id))
+            shown_or_404(user_id, request)
         except Blocked as error:
             shown_or_404(user_id, request)  # they may have blocked the caller in this moment
             raise PermissionDenied("You block this user: unblock them first.") from error
@@ -133,8 +138,8 @@ class _RelationView(View):
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, user_id: str) -> Response:
-        if not type(self).end(request.user, user_or_404(user_id)):
-            shown_or_404(user_id, request)
+        type(self).end(request.user, user_or_404(user_id))
+        shown_or_404(user_id, request)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -153,4 +158,5 @@ class MuteView(_RelationView):
 class BlockView(_RelationView):
     """End following both ways and keep it so."""
 
+    works_unseen = True
     make, end = graph.block, graph.unblock

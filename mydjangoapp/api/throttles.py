@@ -13,7 +13,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
-from rest_framework.throttling import AnonRateThrottle, SimpleRateThrottle, UserRateThrottle
+from rest_framework.throttling import AnonRateThrottle, BaseThrottle, SimpleRateThrottle, UserRateThrottle
 from rest_framework.views import APIView
 
 from ..conf import conf
@@ -75,9 +75,9 @@ def address_of(request: Any) -> str | None:
     if api_settings.NUM_PROXIES is None:
         said = str(request.META.get("REMOTE_ADDR"))
     else:
-        said = str(AnonRateThrottle().get_ident(request))
+        said = str(BaseThrottle().get_ident(request))
     try:
-        address = ipaddress.ip_address(said)
+        address = ipaddress.ip_address(_without_port(said.strip()))
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv4Address):
@@ -87,13 +87,24 @@ def address_of(request: Any) -> str | None:
     return str(ipaddress.ip_network((address, 64), strict=False).network_address)
 
 
+def _without_port(said: str) -> str:
+    """Some proxies write `192.0.2.1:5678` or `[2001:db8::1]:5678`."""
+    if said.startswith("["):
+        return said[1:].partition("]")[0]
+    return said.partition(":")[0] if said.count(":") == 1 else said
+
+
 class TokenThrottle(_CountsWithoutCache, AnonRateThrottle):
     """`TOKEN_RATE`, per address."""
 
     scope = "token"
 
     def get_ident(self, request: Request) -> str:
-        return address_of(request) or "without address"
+        return str(address_of(request))
+
+    def get_cache_key(self, request: Request, view: APIView) -> str | None:
+        # Nobody shares a count because no address is known; the name has its own limit.
+        return super().get_cache_key(request, view) if address_of(request) else None
 
     def get_rate(self) -> str | None:
         return conf.TOKEN_RATE

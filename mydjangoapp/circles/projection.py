@@ -82,11 +82,12 @@ def _ask_for_rebuild(key: str, task: str, of: Any) -> None:
         broker.send_by_name(task, of)
 
 
-def remove(photo: int, user: Any, circle: Any | None) -> None:
-    """A photo was deleted. One round trip."""
+def remove(photo: int, user: Any, circle: Any | None, *, from_author: bool = True) -> None:
+    """A photo was deleted, or only its circle. One round trip."""
     with edge():
         pipeline = client().pipeline(transaction=True)
-        pipeline.zrem(keys.of_author(user), str(photo))
+        if from_author:
+            pipeline.zrem(keys.of_author(user), str(photo))
         if circle is not None:
             pipeline.zrem(keys.of_circle(circle), str(photo))
             pipeline.zrem(keys.of_author_in_circle(circle, user), str(photo))
@@ -200,7 +201,9 @@ def forget(circle: Any) -> None:
         last = photos[-1]
         authors = set(database.primary(Photo).filter(id__in=photos).values_list("user_id", flat=True))
         with edge():
-            client().unlink(key, *(keys.of_author_in_circle(circle, user) for user in authors))
+            client().unlink(
+                keys.rebuilding(key), *(keys.of_author_in_circle(circle, user) for user in authors)
+            )
         if len(found) < AT_ONCE:
             break
     days = [today() - timedelta(days=ago) for ago in range(-1, KEPT_DAYS + 1)]
@@ -225,6 +228,9 @@ def rebuild_author(user: Any) -> int:
         number += len(some)
         with edge():
             client().zadd(keys.of_author(user), {str(photo): photo for photo in some})
+        if gone := set(some) - set(photo_ids.filter(id__in=some)):
+            with edge():
+                client().zrem(keys.of_author(user), *map(str, gone))
     if _run_id() == run_id:
         with edge():
             client().set(keys.author_complete(user), run_id)
@@ -270,3 +276,8 @@ def _count_again(circle: Circle) -> None:
         )
         for day, given in by_day.items():
             count_likes(circle.pk, day, given)
+            liked = {one.photo for one in given}
+            there = database.primary(Photo).filter(circle=circle, id__in=liked).values_list("id", flat=True)
+            if gone := liked - set(there):
+                with edge():
+                    client().zrem(keys.hot(circle.pk, day), *map(str, gone))

@@ -20,7 +20,7 @@ from more_itertools import batched, map_reduce
 
 from .. import database
 from ..conf import conf
-from ..exceptions import BadEvent, EventsUnavailable, FeedError
+from ..exceptions import BadEvent, EventsRefused, FeedError
 from ..models import Publication
 from ..patience import Budget
 from .message import Outgoing
@@ -32,6 +32,7 @@ ROW = 500  # messages a row of the outbox: a row of small ones has some 100 kB
 CLAIM_SECONDS = 5.0  # who has not sent a row by then has died, or will find it sent
 ROWS_AT_ONCE = 1_000
 ROWS_LOADED = 100  # with their messages
+REFUSALS = 3  # of one topic among 1,000 rows
 
 
 def publish(topic: str, action: str, body: Mapping[str, Any], *, delay: float = 0) -> str:
@@ -151,11 +152,17 @@ def _settle(topic: str, rows: dict[str, int], budget: Budget | None) -> int:
             Publication.objects.filter(pk__in=[rows[one] for one in held]).delete()
             transport.forget_receipts(held)
     late = [rows[one] for one, age in zip(receipts, ages, strict=True) if age is None]
-    sent = 0
+    sent = refused = 0
     for row in Publication.objects.filter(pk__in=late).order_by("id").iterator(ROWS_LOADED):
         if budget and budget.is_spent:
             break
-        sent += _send_late(row)
+        try:
+            sent += _send_late(row)
+        except EventsRefused as error:
+            logger.error("%s wait in the outbox: %s", row, error)
+            refused += 1
+            if refused == REFUSALS:
+                break  # the rest of these would be, too, and other topics wait behind them
     return sent
 
 
@@ -168,10 +175,7 @@ def _send_late(row: Publication) -> bool:
         return False
     try:
         _send_row(row)
-    except FeedError as error:
+    except FeedError:
         Publication.objects.filter(pk=row.pk).update(claimed_at=None)
-        if isinstance(error, EventsUnavailable):
-            raise
-        logger.error("%s wait in the outbox: %s", row, error)
-        return False
+        raise
     return True

@@ -30,17 +30,15 @@ def build(user: Any, *, again: bool = False) -> bool:
         return False
     token, had_list = begun
     # One query: a photo and its fan-out as they were at the same moment.
-    rows = list(
-        truth.carried_to(user)
-        .using(database.writer())
-        .values_list("id", "fanout__state", "fanout__finished_at")[: conf.MAX_LENGTH]
-    )
+    newest = truth.carried_to(user).using(database.writer()).values_list("id", "fanout__state")
+    rows = list(newest[: conf.MAX_LENGTH])
     if rows and rows[0][0] > LARGEST_ID:
         logger.error("the feed of user %s stays in SQL: photo %s has too large an id", user, rows[0][0])
         return False
     floor = rows[-1][0] if len(rows) >= conf.MAX_LENGTH else 0
-    to_come = [photo for photo, state, ended in rows if state in FanOut.OPEN and ended is None]
+    # Also one that has come to its end and is not `done`: a crash of Redis may have taken the end back.
+    to_come = [photo for photo, state in rows if state in FanOut.OPEN]
     arguments = [token, had_list, floor, conf.MAX_LENGTH, trim_slack(), conf.INACTIVE_AFTER or ""]
-    arguments += [str(user), BUILT_SECONDS, *(photo for photo, *_ in rows)]
+    arguments += [str(user), BUILT_SECONDS, *(photo for photo, _ in rows)]
     names = [keys.build(user), keys.token(user), keys.homefeed(user), keys.floor(user)]
     return bool(scripts.swap_build([*names, *map(keys.built, to_come)], arguments))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from typing import NamedTuple
 
 from .. import database
 from ..circles import projection
@@ -14,6 +15,12 @@ from ..models import Photo
 logger = logging.getLogger(__name__)
 
 AWAY_SECONDS = 2.0
+
+
+class There(NamedTuple):
+    """A photo that is there. `circle`: the message's, if the photo is in it still."""
+
+    circle: int | None
 
 
 class PhotosCirclesWorker(Worker):
@@ -32,10 +39,10 @@ class PhotosCirclesWorker(Worker):
     @action("photo.published")
     def published_handler(self, message: Message) -> None:
         body = message.body
-        if self._is_there(message):
+        if (there := self._look(message)) is not None:
             created_at = datetime.fromisoformat(body["created_at"])
-            projection.add(body["id"], body["user_id"], body["circle_id"], created_at)
-            self._remove_if_gone(message)
+            projection.add(body["id"], body["user_id"], there.circle, created_at)
+            self._look_again(message)
 
     @action("photo.deleted")
     def deleted_handler(self, message: Message) -> None:
@@ -44,21 +51,25 @@ class PhotosCirclesWorker(Worker):
 
     @action("photo.liked", "photo.unliked")
     def liked_handler(self, message: Message) -> None:
-        body = message.body
-        if body["circle_id"] is not None and self._is_there(message):
+        body, there = message.body, self._look(message)
+        if there is not None and there.circle is not None:
             counts = message.action == "photo.liked"
             like = projection.Liked(body["id"], body["liked_by"], body["like_id"], counts)
             day = projection.day_of(datetime.fromisoformat(body["liked_at"]))
-            projection.count_likes(body["circle_id"], day, [like])
-            self._remove_if_gone(message)
+            projection.count_likes(there.circle, day, [like])
+            self._look_again(message)
 
-    def _is_there(self, message: Message) -> bool:
-        """One that was deleted since, or whose circle was, does not come back by a message that is late."""
+    def _look(self, message: Message) -> There | None:
+        """What SQL has of the photo; None if it was deleted since: a message that is late must not bring it
+        back."""
         body = message.body
-        photos = database.primary(Photo).filter(id=body["id"])
-        return photos.filter(circle=body["circle_id"]).exists() if body["circle_id"] else photos.exists()
+        found = database.primary(Photo).filter(id=body["id"]).values_list("circle_id").first()
+        return found and There(body["circle_id"] if found[0] == body["circle_id"] else None)
 
-    def _remove_if_gone(self, message: Message) -> None:
-        """It may have been deleted, and that been handled, between our look and our change."""
-        if not self._is_there(message):
+    def _look_again(self, message: Message) -> None:
+        """Photo or circle may have been deleted, and that been handled, between our look and our change."""
+        body, there = message.body, self._look(message)
+        if there is None:
             self.deleted_handler(message)
+        elif there.circle is None and body["circle_id"] is not None:
+            projection.remove(body["id"], body["user_id"], body["circle_id"], from_author=False)

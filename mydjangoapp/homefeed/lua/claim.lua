@@ -60,10 +60,10 @@ if asked == stop then
 elseif stalled or (ARGV[5] == '1' and asked == link) then
   verdict, link = 'takeover', cursor - cursor % batch
   redis.call('HDEL', KEYS[1], 'sent')
-  if idle < 0 or idle >= tonumber(ARGV[12]) then redis.call('HSET', KEYS[1], 'guard', 1) end
 else
   return {'duplicate', 0, 0, 0}
 end
+if idle < 0 or idle >= tonumber(ARGV[12]) then redis.call('HSET', KEYS[1], 'guard', 1) end
 local since = now - tonumber(f[6])
 redis.call('HSET', KEYS[1], 'link', link, 'end', link + batch, 'beat', now, 'nonce', ARGV[10],
   'verdict', verdict, 'synced', since >= 1 and now or f[6])
