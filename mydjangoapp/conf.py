@@ -316,9 +316,9 @@ class Conf:
     UPLOAD_MAX_PIXELS = _number(
         50_000_000,
         unit="pixels",
-        why="largest width times height of a JPEG or PNG that is decoded; fewer for WebP (a quarter) and for "
-        "CMYK (two thirds), whose pixels take more memory. All images that a process decodes at once take "
-        "at most 8 bytes times this: 400 MB",
+        why="largest width times height of a JPEG or PNG that is decoded; fewer where a pixel takes more "
+        "memory: WebP (a quarter), CMYK (two thirds), progressive JPEG (four fifths). All images that a "
+        "process decodes at once take at most 8 bytes times this: 400 MB",
     )
     UPLOAD_RATE: Setting[str | None] = Setting(
         "600/min",

@@ -76,10 +76,13 @@ def locks_leave_references_alone() -> bool:
 
 
 def sees_what_is_committed() -> bool:
-    """Whether a query now sees the latest commits, and not what was true when a transaction began."""
+    """Whether a query now sees the latest commits: neither what was true when a transaction began, nor what
+    this one has changed itself and may take back."""
     connection: Any = connections[writer()]
     if not connection.in_atomic_block:
         return True
+    if connection.run_on_commit:  # each change of ours registers a step
+        return False
     level = getattr(connection, "isolation_level", None)
     name = getattr(level, "name", level)  # psycopg has an enum, MySQL's backend a text
     return str(name).lower().replace("_", " ") == READ_COMMITTED

@@ -16,30 +16,37 @@ WAIT_SECONDS = 5.0
 
 _MEASURED = {"1": 2, "L": 2, "P": 2, "I;16": 4, "CMYK": 12}
 _WEBP = 32
+_PROGRESSIVE = 10  # libjpeg keeps all coefficients until the last scan
 
 _changed = Condition()
 _in_use = 0
 _waiting = 0
 
 
-def bytes_per_pixel(kind: str, mode: str) -> int:
+def bytes_per_pixel(kind: str, mode: str, *, progressive: bool = False) -> int:
     """What a pixel of such a picture takes from the file to the new file, measured with Pillow 13: decoded,
     turned and written; libwebp keeps several copies."""
-    return _WEBP if kind == "WEBP" else _MEASURED.get(mode, PER_PIXEL)
+    if kind == "WEBP":
+        return _WEBP
+    return max(_MEASURED.get(mode, PER_PIXEL), _PROGRESSIVE if progressive else 0)
 
 
-def most_pixels(kind: str, mode: str) -> int:
+def most_pixels(kind: str, mode: str, *, progressive: bool = False) -> int:
     """How many pixels such a picture may have: `UPLOAD_MAX_PIXELS`, or fewer where each takes more."""
-    return conf.UPLOAD_MAX_PIXELS * PER_PIXEL // max(PER_PIXEL, bytes_per_pixel(kind, mode))
+    return (
+        conf.UPLOAD_MAX_PIXELS
+        * PER_PIXEL
+        // max(PER_PIXEL, bytes_per_pixel(kind, mode, progressive=progressive))
+    )
 
 
 @contextmanager
-def memory_for(pixels: int, kind: str, mode: str) -> Iterator[None]:
+def memory_for(pixels: int, kind: str, mode: str, *, progressive: bool = False) -> Iterator[None]:
     """Holds memory for one picture; all pictures of this process together get as much as the largest one.
 
     Raises `UploadsBusy` when it does not become free, or when others wait for it already.
     """
-    cost = pixels * bytes_per_pixel(kind, mode)
+    cost = pixels * bytes_per_pixel(kind, mode, progressive=progressive)
     _take(cost)
     try:
         yield

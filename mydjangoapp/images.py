@@ -32,7 +32,7 @@ def clean(upload: UploadedFile[bytes]) -> ContentFile[bytes]:
             warnings.simplefilter("ignore")  # Pillow's own pixel warning; the limit that counts follows
             _check_before_decoding(picture)
             pixels, kind = picture.width * picture.height, str(picture.format)
-            with decoding.memory_for(pixels, kind, picture.mode):
+            with decoding.memory_for(pixels, kind, picture.mode, progressive=_is_progressive(picture)):
                 return _written_anew(picture)
     except (BadUpload, UploadsBusy):
         raise
@@ -43,11 +43,15 @@ def clean(upload: UploadedFile[bytes]) -> ContentFile[bytes]:
 
 
 def _check_before_decoding(picture: Image.Image) -> None:
-    most = decoding.most_pixels(str(picture.format), picture.mode)
+    most = decoding.most_pixels(str(picture.format), picture.mode, progressive=_is_progressive(picture))
     if picture.width * picture.height > most:
         raise _too_many_pixels(most)
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
         raise BadUpload("image", "Animated images are not taken; send a single frame.")
+
+
+def _is_progressive(picture: Image.Image) -> bool:
+    return bool(picture.info.get("progressive"))
 
 
 def _written_anew(picture: Image.Image) -> ContentFile[bytes]:

@@ -159,18 +159,20 @@ def rescue_fanouts() -> None:
     It works on an outbox for two seconds and comes back for the rest behind what waits in the queue by then,
     so that deliveries go on while it catches up with an outage.
     """
+    is_redis_there = True
     try:
         if not delivery.rescue_is_wanted():
             return  # many messages may have waited behind a backlog; one of them is enough
     except FeedError as error:
+        is_redis_there = False
         logger.error("nothing is rescued at the moment: %s", error)
-    else:
+    if is_redis_there:
         _try("no fan-out is rescued at the moment", _rescue)
         _try("no fan-out is settled at the moment", _settle)
     more = _try_in_time("changes of the graph have to wait", outbox.catch_up)
     # Also while the feeds' Redis is away: events may be somewhere else.
     more |= _try_in_time("events have to wait", _send_events)
-    if more:
+    if more and is_redis_there:  # without it nobody could tell that one is enough; beat sends the next
         _rescue_again()
 
 

@@ -150,7 +150,7 @@ AXES_CLIENT_IP_CALLABLE = "mydjangoapp.api.throttles.address_of"
 # A pause ends by itself, whoever goes on trying. Whoever tries may keep a name paused all the same:
 # `manage.py axes_reset_username NAME` ends it, and a proxy can limit /admin/ to addresses of your own.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_RESET_ON_SUCCESS = True
+AXES_RESET_ON_SUCCESS = False  # or one log-in as oneself would give the next twenty tries for another name
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 

@@ -115,3 +115,18 @@ def test_a_broker_that_was_wiped_is_noticed_by_one_probe(author: Any) -> None:
     backlog.take()
     assert backlog.rescue() == len(photos) - 1, "it has overtaken all others"
     assert Sent() == [] and state(photos[-1]) == "waiting"
+
+
+def test_a_sender_whose_clock_is_ahead_does_not_make_all_others_look_lost(author: Any) -> None:
+    fill(author.pk, 5)
+    backlog = Backlog(author)
+    ahead, *photos = [publish(author) for _ in range(20)]
+    fanouts.carry(
+        ahead, author.pk, 0, redelivered=False, enqueue=backlog.enqueue, sent_at=backlog.now + 3_600
+    )
+    backlog.pass_time(1.5 * LEASE)
+    for photo in photos[:2]:
+        backlog.enqueue(photo, author.pk, 0)
+        backlog.waiting[-1] = (photo, 0, backlog.now - 1.5 * LEASE)  # sent when they were published
+        backlog.take()
+    assert backlog.rescue() == 0, "merely queued"

@@ -17,7 +17,7 @@ from django.db import connection, connections, transaction
 from mydjangoapp import database, graph
 from mydjangoapp.exceptions import Blocked
 from mydjangoapp.homefeed import cached, keys, rows
-from mydjangoapp.models import Block, Follow
+from mydjangoapp.models import Block, Follow, Photo
 from proj.servers import ROOT, wait_until
 from tests import servers
 from tests.feeds import publish
@@ -126,6 +126,11 @@ def test_what_is_not_there_or_seen_from_an_old_snapshot_is_not_kept_for_others(a
         with transaction.atomic():
             assert photo in cached.fetch((rows.PHOTOS, [photo]))[0]
         assert cache.get(names[photo]) is None
+    with transaction.atomic():
+        Photo.objects.get(pk=photo).save()
+        cached.fetch((rows.PHOTOS, [photo]))
+        transaction.set_rollback(True)
+    assert cache.get(names[photo]) is None, "what was never committed"
     assert set(cached.fetch((rows.PHOTOS, [photo, photo + 1]))[0]) == {photo}
     assert cache.get(names[photo]) is not None
     assert cache.get(names[photo + 1]) is None, "it may be on its way"

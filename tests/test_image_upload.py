@@ -146,27 +146,30 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 
 
+EXIF = Image.Exif()
+EXIF[0x0112] = 6  # to be turned upright
+
+
 @pytest.mark.parametrize(
-    ("kind", "mode", "turned"),
+    ("kind", "mode", "options"),
     [
-        ("JPEG", "RGB", True),
-        ("JPEG", "CMYK", True),
-        ("PNG", "RGBA", True),
-        ("PNG", "I;16", False),
-        ("WEBP", "RGBA", True),
+        ("JPEG", "RGB", {"exif": EXIF}),
+        ("JPEG", "RGB", {"exif": EXIF, "progressive": True, "subsampling": 0}),
+        ("JPEG", "CMYK", {"exif": EXIF}),
+        ("PNG", "RGBA", {"exif": EXIF}),
+        ("PNG", "I;16", {}),
+        ("WEBP", "RGBA", {"exif": EXIF}),
     ],
+    ids=["jpeg", "progressive", "cmyk", "png", "png16", "webp"],
 )
 def test_the_largest_image_of_each_kind_takes_no_more_memory_than_the_setting_says(
-    tmp_path: Path, kind: str, mode: str, turned: bool
+    tmp_path: Path, kind: str, mode: str, options: dict[str, Any]
 ) -> None:
     """Eight bytes times UPLOAD_MAX_PIXELS, measured in a process of its own."""
     most = 12_000_000
     with override_settings(MYDJANGOAPP={"UPLOAD_MAX_PIXELS": most}):
-        pixels = decoding.most_pixels(kind, mode)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned upright
+        pixels = decoding.most_pixels(kind, mode, progressive="progressive" in options)
     side = int(pixels**0.5)
-    options: dict[str, Any] = {"exif": exif} if turned else {}
     file = tmp_path / "image"
     Image.new(mode, (side, side)).save(file, kind, **options)
     environ = {**os.environ, "MYDJANGOAPP_UPLOAD_MAX_PIXELS": str(most)}

@@ -356,6 +356,26 @@ def test_the_admins_log_in_has_a_limit(transactional_db: None, settings: Any, au
     assert client.post(page, right, REMOTE_ADDR="192.0.2.9").status_code == 302
 
 
+def test_a_log_in_as_oneself_does_not_give_more_tries_for_another_name(
+    transactional_db: None, settings: Any, make_users: Any
+) -> None:
+    settings.AXES_FAILURE_LIMIT = 4
+    victim, attacker = make_users(2)
+    attacker.set_password("right horse")
+    attacker.is_staff = True
+    attacker.save()
+    client = Client()
+
+    def log_in(user: Any, password: str) -> int:
+        body = {"username": user.get_username(), "password": password}
+        return int(client.post("/admin/login/", body, REMOTE_ADDR="192.0.2.1").status_code)
+
+    assert [log_in(victim, "wrong") for _ in range(3)] == [200, 200, 200]
+    assert log_in(attacker, "right horse") == 302
+    client = Client()
+    assert log_in(victim, "wrong") == 429
+
+
 @pytest.mark.parametrize(
     ("said", "counted"),
     [

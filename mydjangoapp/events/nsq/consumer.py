@@ -57,7 +57,9 @@ class NsqConsumer(transport.Consumer):
         self._in_hand: dict[Key, Receipt] = {}
         self._first_taken: dict[Key, float] = {}
         self._alive: dict[Key, float] = {}
-        self._is_careful = False  # the last one taken was a suspect: the next may be one, too
+        # After a suspect the next may be one, too; and at the start nobody knows what the process before died
+        # of.
+        self._is_careful = True
         self._problem = "it has not been tried"
         self._closing = threading.Event()
         self._found: set[tuple[str, int]] = set(of.at.tcp)

@@ -31,9 +31,8 @@ local batch = tonumber(ARGV[3])
 local f = redis.call('HMGET', KEYS[1], 'cursor', 'link', 'end', 'beat', 'ended', 'synced', 'generation',
   'total', 'nonce', 'verdict')
 redis.call('HSET', KEYS[5], 'moved', now, 'probes', 0)
-if tonumber(ARGV[11]) > tonumber(redis.call('HGET', KEYS[5], 'front') or 0) then
-  redis.call('HSET', KEYS[5], 'front', ARGV[11])
-end
+local sent = math.min(tonumber(ARGV[11]), now)  -- a sender's clock may be ahead
+if sent > tonumber(redis.call('HGET', KEYS[5], 'front') or 0) then redis.call('HSET', KEYS[5], 'front', sent) end
 if f[5] then return {'ended', 0, 0, 0} end
 
 local length, generation = redis.call('LLEN', KEYS[2]), redis.call('HGET', KEYS[3], 'generation') or ''
