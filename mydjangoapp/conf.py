@@ -235,8 +235,8 @@ class Conf:
     )
     PUBLISH_TIMEOUT = _seconds(
         0.8,
-        why="how long a request waits for the broker to take a message, and all steps of a commit together for "
-        "servers that are slow; rescue and outbox do what was not done",
+        why="how long a request waits for the broker to take a message, and all steps of a commit together "
+        "for servers that are slow; rescue and outbox do what was not done",
     )
     COMPACT_AFTER = _number(
         1_000,
