@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef
 from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
-from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -44,9 +44,14 @@ def user_or_404(user_id: str) -> Any:
 def shown_or_404(user_id: str, request: Request) -> Any:
     """The same, for a caller who wants to look at them: a user who blocks the caller is not there."""
     user = user_or_404(user_id)
-    if database.primary(Block).filter(blocker=user, blocked=request.user.pk).exists():
+    if blocks_the_caller(user, request):
         raise Http404
     return user
+
+
+def blocks_the_caller(user: Any, request: Request) -> bool:
+    """Whether the user is not there for the caller."""
+    return database.primary(Block).filter(blocker=user, blocked=request.user.pk).exists()
 
 
 class ProfileView(View):
@@ -125,8 +130,8 @@ class _RelationView(View):
         try:
             if not self.works_unseen:
                 shown_or_404(user_id, request)
-            type(self).make(request.user, user_or_404(user_id))
-            shown_or_404(user_id, request)
+            user = user_or_404(user_id)
+            type(self).make(request.user, user)
         except Blocked as error:
             shown_or_404(user_id, request)  # they may have blocked the caller in this moment
             raise PermissionDenied("You block this user: unblock them first.") from error
@@ -134,12 +139,19 @@ class _RelationView(View):
             raise ValidationError({"user_id": [str(error)]}) from error
         except IntegrityError as error:  # the user was deleted in this moment
             raise Http404 from error
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        return self._answer(user, request)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, user_id: str) -> Response:
-        type(self).end(request.user, user_or_404(user_id))
-        shown_or_404(user_id, request)
+        user = user_or_404(user_id)
+        type(self).end(request.user, user)
+        return self._answer(user, request)
+
+    @staticmethod
+    def _answer(user: Any, request: Request) -> Response:
+        if blocks_the_caller(user, request):
+            # Not by an exception: with ATOMIC_REQUESTS that would take back what was done.
+            return Response({"detail": NotFound.default_detail}, status.HTTP_404_NOT_FOUND)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
