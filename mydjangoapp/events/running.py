@@ -120,6 +120,7 @@ class Runner:
             logger.error("not ended within %g s: what is in hand is given back", conf.EVENTS_DRAIN)
             self._give_back()
             self._finisher.close(1.0)
+            self._close_consumer()  # gives back what has arrived and was not taken
             self._leave(1)
 
     def run(self, *, until_idle: float | None = None) -> int:
@@ -146,12 +147,15 @@ class Runner:
             if not self._finisher.close(max(left, 1.0)):
                 logger.error("handled messages were not acknowledged: they come again")
             self._ended.set()
-            try:
-                self._consumer.close()
-            except FeedError as error:
-                logger.info("left without saying so: %s", error)
+            self._close_consumer()
             self._worker.stop()
         return taken
+
+    def _close_consumer(self) -> None:
+        try:
+            self._consumer.close()
+        except FeedError as error:
+            logger.info("the channel was not told that this worker leaves: %s", error)
 
     def _taken(self) -> Sequence[Delivery]:
         try:
