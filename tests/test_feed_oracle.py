@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -107,9 +106,11 @@ class Feeds(RuleBasedStateMachine):
     def lose_redis(self) -> None:
         connection.client().flushdb()
 
-    @precondition(lambda self: type(self).kills < 2)
     @rule()
     def kill_worker(self) -> None:
+        # Not by a precondition: what may be drawn must not depend on the examples before.
+        if type(self).kills == 2:
+            return
         type(self).kills += 1
         type(self).worker.kill()
         type(self).worker = type(self).workers(**self.environ())
