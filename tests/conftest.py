@@ -138,7 +138,7 @@ def api(author: Any) -> APIClient:
 
 @pytest.fixture
 def pair(make_users: Callable[[int], list[Any]]) -> tuple[Any, Any]:
-    """A reader and the author he follows."""
+    """A reader and the author they follow."""
     me, author = make_users(2)
     from mydjangoapp import graph
 

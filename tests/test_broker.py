@@ -39,7 +39,7 @@ def test_after_a_trip_one_caller_tries_while_the_others_do_without(clock: Clock)
     clock.now += 2
     assert [breaker.allows() for _ in range(3)] == [True, False, False]
     clock.now += 2
-    assert breaker.allows(), "he has not said what became of it: the next one"
+    assert breaker.allows(), "the caller has not told what became of it: the next one"
     breaker.reset()
     assert all(breaker.allows() for _ in range(3))
 

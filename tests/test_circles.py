@@ -149,27 +149,27 @@ def test_the_worker_keeps_what_redis_holds(
     redis: Any, keep: Callable[[], None], circle: Circle, author: Any, others: list[Any]
 ) -> None:
     members.join(others[0], circle)
-    mine, his, outside = post(author, circle), post(others[0], circle), post(author)
+    mine, theirs, outside = post(author, circle), post(others[0], circle), post(author)
     for user in others:
         likes.like(user, mine.pk)
-    likes.like(author, his.pk)
-    likes.unlike(author, his.pk)
-    likes.like(others[1], his.pk)
+    likes.like(author, theirs.pk)
+    likes.unlike(author, theirs.pk)
+    likes.like(others[1], theirs.pk)
     likes.like(others[1], outside.pk)
     keep()
     today = datetime.now(UTC).date().isoformat()
     assert members_of(redis, f"photos:{author.pk}") == {mine.pk: mine.pk, outside.pk: outside.pk}
-    assert members_of(redis, f"circle:{circle.pk}:photos") == {mine.pk: mine.pk, his.pk: his.pk}
-    assert members_of(redis, f"circle:{circle.pk}:photos:{others[0].pk}") == {his.pk: his.pk}
-    assert members_of(redis, f"circle:{circle.pk}:hot:{today}") == {mine.pk: 4, his.pk: 2}
+    assert members_of(redis, f"circle:{circle.pk}:photos") == {mine.pk: mine.pk, theirs.pk: theirs.pk}
+    assert members_of(redis, f"circle:{circle.pk}:photos:{others[0].pk}") == {theirs.pk: theirs.pk}
+    assert members_of(redis, f"circle:{circle.pk}:hot:{today}") == {mine.pk: 4, theirs.pk: 2}
     assert 30 * 86_400 < redis.ttl(f"circle:{circle.pk}:hot:{today}") <= 31 * 86_400
 
     photo = mine.pk
     mine.delete()
     keep()
     assert photo not in members_of(redis, f"photos:{author.pk}")
-    assert members_of(redis, f"circle:{circle.pk}:photos") == {his.pk: his.pk}
-    assert members_of(redis, f"circle:{circle.pk}:hot:{today}") == {his.pk: 2}
+    assert members_of(redis, f"circle:{circle.pk}:photos") == {theirs.pk: theirs.pk}
+    assert members_of(redis, f"circle:{circle.pk}:hot:{today}") == {theirs.pk: 2}
     assert not redis.exists(f"circle:{circle.pk}:photos:{author.pk}")
 
 

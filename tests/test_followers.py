@@ -228,7 +228,7 @@ def test_a_follow_that_did_not_reach_redis_does_when_it_is_repeated(
 ) -> None:
     [user] = make_users(1)
     Follow.objects.create(follower=user, followee=author)  # and its process died
-    assert not graph.follow(user, author), "he did already"
+    assert not graph.follow(user, author), "they did already"
     assert redis.lrange(keys.followers(author.pk), -1, -1) == [str(user.pk).encode()]
     graph.follow(user, author)
     served_by(author.pk, 5)

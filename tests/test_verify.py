@@ -31,7 +31,7 @@ def run(command: str, **options: Any) -> tuple[int, str]:
 
 @pytest.fixture
 def site(make_users: People, settings: Any) -> tuple[Any, Any, Any, list[int]]:
-    """A reader, the author he follows, a stranger; and the author's photos, more than a list holds."""
+    """A reader, the author they follow, a stranger; and the author's photos, more than a list holds."""
     settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "MAX_LENGTH": 10}
     me, author, stranger = make_users(3)
     graph.follow(me, author)

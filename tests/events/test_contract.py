@@ -177,11 +177,11 @@ def test_requeue_of_what_another_has_is_refused(channels: Channels) -> None:
     consumer, other = channels.consumer(), channels.consumer()
     channels.publish({})
     [mine] = take(consumer, 1)
-    [his] = take(other, 1)
+    [theirs] = take(other, 1)
     assert not consumer.requeue(mine, 0, count_attempt=True)
     assert not consumer.bury(mine, "mine no more")
     take_nothing(consumer, TIMEOUT / 3)
-    other.finish([his])
+    other.finish([theirs])
     stands(channels, dead=0)
 
 

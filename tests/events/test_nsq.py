@@ -308,5 +308,7 @@ def test_everything_is_taken_while_consumers_come_and_go(channels: Channels) -> 
         seen += ids(taken)
         consumer.close()
     rest = take_all(channels.consumer(timeout=30), 2.0)
-    assert {one.attempts for one in rest} == {1}, "who leaves gives back what he has not taken, uncounted"
+    assert {one.attempts for one in rest} == {1}, (
+        "a worker that leaves gives back what it has not taken, uncounted"
+    )
     assert sorted(seen + ids(rest)) == sorted(sent)

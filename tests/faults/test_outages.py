@@ -84,7 +84,7 @@ class Site:
 
 @pytest.fixture
 def me(workers: Workers, make_users: Callable[[int], list[Any]]) -> Any:
-    """A user who follows another, and both have photos in his feed."""
+    """A user who follows another, and both have photos in the first one's feed."""
     return make_users(1)[0]
 
 
