@@ -11,19 +11,19 @@ ARGS ?=
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-$(VENV)/site: requirements.txt
+$(VENV)/site: requirements.txt devtools/requirements.txt
 	@echo "Setting up $(VENV) (once)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r devtools/requirements.txt
 	@touch $@
 
 $(VENV)/dev: $(VENV)/site pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r devtools/requirements.txt -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/site ## an author with 100,000 followers uploads; ARGS="--followers 1500000 --exit"
-	@$(BIN)/python manage.py demo $(ARGS)
+	@$(BIN)/python -m devtools.demo $(ARGS)
 
 lint: $(VENV)/dev ## ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

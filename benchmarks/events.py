@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import RESULTS
-from proj.servers import ROOT, RedisServer, Server, site_environ, wait_until
+from devtools.servers import ROOT, RedisServer, Server, site_environ, wait_until
 
 BODY = {"user_id": 1, "circle_id": None, "description": "x" * 50, "photo_url": "https://example.com/p.jpg"}
 QUEUE = "bench:list"
@@ -117,9 +117,9 @@ def _rate(number: int, act: Callable[[], object]) -> float:
 
 
 def _client() -> Any:
-    from mydjangoapp.homefeed import connection
+    from mydjangoapp.homefeed import feeds_redis
 
-    return connection.client()
+    return feeds_redis.client()
 
 
 def put_list(number: int) -> float:

@@ -17,8 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.rig import Way
-from proj.installed_servers import PostgresServer
-from proj.servers import LOOPBACK, RedisServer, Server, free_port, in_use, site_environ
+from devtools.installed_servers import PostgresServer
+from devtools.servers import LOOPBACK, RedisServer, Server, free_port, in_use, site_environ
 
 AUTHORS = 20_000
 RESULTS = Path(__file__).parent / "results"

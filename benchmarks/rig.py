@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proj.servers import LOOPBACK, RedisServer, celery_worker, site_environ, worker_is_ready
+from devtools.servers import LOOPBACK, RedisServer, celery_worker, site_environ, worker_is_ready
 
 CAP = 800  # ids in a feed at its cap
 FILL = """
@@ -75,9 +75,9 @@ class Bench:
 
     @property
     def redis(self) -> Any:
-        from mydjangoapp.homefeed import connection
+        from mydjangoapp.homefeed import feeds_redis
 
-        return connection.client()
+        return feeds_redis.client()
 
     def author(self, name: str) -> int:
         from django.contrib.auth import get_user_model

@@ -12,7 +12,7 @@ from typing import Any
 from celery import shared_task
 
 from mydjangoapp.conf import conf
-from mydjangoapp.homefeed import connection, keys
+from mydjangoapp.homefeed import feeds_redis, keys
 
 ENDED = "ways-ended"
 
@@ -20,7 +20,7 @@ ENDED = "ways-ended"
 @shared_task(name="benchmarks.naive", acks_late=True)
 def naive(photo: int, author: int, cursor: int = 0) -> None:
     """One LPUSH per round trip, then the next batch."""
-    redis = connection.client()
+    redis = feeds_redis.client()
     _link(naive, photo, author, cursor, lambda users: [redis.lpush(keys.homefeed(u), photo) for u in users])
 
 
@@ -30,7 +30,7 @@ def pipelined(photo: int, author: int, cursor: int = 0) -> None:
 
     def push(users: list[str]) -> None:
         for start in range(0, len(users), 1_000):
-            pipeline = connection.client().pipeline(transaction=False)
+            pipeline = feeds_redis.client().pipeline(transaction=False)
             for user in users[start : start + 1_000]:
                 pipeline.lpush(keys.homefeed(user), photo)
                 pipeline.ltrim(keys.homefeed(user), 0, 799)
@@ -40,7 +40,7 @@ def pipelined(photo: int, author: int, cursor: int = 0) -> None:
 
 
 def _link(task: Any, photo: int, author: int, cursor: int, push: Callable[[list[str]], object]) -> None:
-    redis = connection.client()
+    redis = feeds_redis.client()
     size = conf.BATCH_SIZE
     found: Any = redis.lrange(keys.followers(author), cursor, cursor + size - 1)
     push([user.decode() for user in found])

@@ -12,11 +12,13 @@ from django.db.models import QuerySet
 from django.forms import ModelForm, URLField
 from django.http import HttpRequest
 
-from . import graph, images, likes, rescue, tasks
+from . import graph, likes, tasks
 from .circles import members
 from .exceptions import BadUpload, UploadsBusy
+from .fanout import rescue
 from .homefeed import delivery
 from .models import Block, Circle, CircleMembership, FanOut, Follow, Like, Mute, Photo, UploadKey
+from .photos import images
 
 
 class PhotoForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs only

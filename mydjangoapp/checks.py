@@ -13,8 +13,8 @@ from django.db.models import Max
 
 from .conf import configured, declared
 from .exceptions import DATABASE_AWAY, BadSetting, FeedError
-from .homefeed.connection import eviction_policy
 from .homefeed.delivery import LARGEST_ID
+from .homefeed.feeds_redis import eviction_policy
 from .models import Photo
 
 

@@ -13,8 +13,9 @@ from django.db import IntegrityError
 from django.db.models import F, Q, QuerySet
 from more_itertools import batched
 
-from . import announcements, database, outbox
+from . import domain_events, outbox
 from .conf import conf
+from .connections import database
 from .exceptions import Blocked, FeedError
 from .homefeed import followers, relations
 from .homefeed.followers import Change
@@ -39,7 +40,7 @@ def follow(follower: Any, followee: Any) -> bool:
         database.primary(PastFollow).filter(follower=follower, followee=followee).delete()
         row, made = Follow.objects.get_or_create(follower_id=follower, followee_id=followee)
         if made:
-            announcements.users_followed([follower], followee)
+            domain_events.users_followed([follower], followee)
         # Brought in also if the row was there before: it may not have reached Redis then.
         _on_commit(followee, [Change("follow", follower, row.pk)], then=_build_if_small)
     return made
@@ -78,7 +79,7 @@ def _end(follower: Any, followee: Any) -> bool:
         return False
     change = Change("unfollow", follower, row.pk)
     row.delete()
-    announcements.users_unfollowed([(follower, followee)])
+    domain_events.users_unfollowed([(follower, followee)])
     # Also where photos are kept: one of them may be under way, and its chain leaves the user out from now on.
     _on_commit(followee, [change], then=partial(_drop_feed, follower))
     return True
@@ -214,7 +215,7 @@ def _follow_at_once(ids: list[Any], followee: Any) -> int:
             made = Follow.objects.bulk_create(
                 [Follow(follower_id=user, followee_id=followee) for user in ids if user not in known]
             )
-            announcements.users_followed([row.follower_id for row in made], followee)
+            domain_events.users_followed([row.follower_id for row in made], followee)
             _on_commit(followee, [Change("follow", row.follower_id, row.pk) for row in made])
     except IntegrityError:
         if len(ids) == 1:
@@ -249,11 +250,11 @@ def _announce_the_end(user: Any) -> None:
     """What ends with a user: their likes, and follows of them and by them."""
     his_likes = database.primary(Like).filter(user=user).select_related("photo").order_by("id")
     for likes_ in batched(his_likes.iterator(ROWS_PER_TRANSACTION), ROWS_PER_TRANSACTION):
-        announcements.photos_unliked(likes_)
+        domain_events.photos_unliked(likes_)
     follows = database.primary(Follow).filter(Q(follower=user) | Q(followee=user)).order_by("id")
     pairs = follows.values_list("follower_id", "followee_id").iterator(ROWS_PER_TRANSACTION)
     for some in batched(pairs, ROWS_PER_TRANSACTION):
-        announcements.users_unfollowed(some)
+        domain_events.users_unfollowed(some)
 
 
 def user_is_saved(sender: Any, instance: Any, raw: bool, update_fields: Any = None, **_: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from django.db.models import F
 from django.db.models.functions import Greatest
 
-from . import announcements, database, outbox
+from . import domain_events, outbox
+from .connections import database
 from .models import Like, Photo
 
 
@@ -20,7 +21,7 @@ def like(user: Any, photo: int) -> bool:
         row, made = Like.objects.get_or_create(user_id=user, photo_id=photo)
         if made:
             _count(user, photo, 1)
-            announcements.photo_liked(liked, row)
+            domain_events.photo_liked(liked, row)
     return made
 
 
@@ -32,7 +33,7 @@ def unlike(user: Any, photo: int) -> bool:
         row = database.primary(Like).filter(user=user, photo=photo).first()
         if row is not None:
             row.photo = liked
-            announcements.photos_unliked([row])
+            domain_events.photos_unliked([row])
             row.delete()
             _count(user, photo, -1)
     return row is not None

@@ -17,14 +17,15 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from . import broker, database
 from .circles import projection
 from .conf import conf
+from .connections import broker, database
+from .connections.patience import Budget
 from .exceptions import FeedError, FeedsRefused
-from .homefeed import cached, delivery, followers, keys, relations, rows, turns
+from .homefeed import delivery, followers, keys, relations, turns
 from .homefeed.followers import Change
 from .models import Follow, GraphChange, Photo
-from .patience import Budget
+from .photos import row_cache, rows
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def _applied(changes: Sequence[GraphChange]) -> list[int]:
     """Applies them; returns the ids of the rows for which that could be done."""
     done = []
     photos = [row for row in changes if row.verb == Verb.PHOTO]
-    if photos and cached.changed(rows.PHOTOS.name, *(row.row for row in photos)):
+    if photos and row_cache.changed(rows.PHOTOS.name, *(row.row for row in photos)):
         done += [row.pk for row in photos]
     for row in changes:
         try:
@@ -167,14 +168,14 @@ def _apply(row: GraphChange) -> bool:
             relations.changed(row.follower_id)
         case Verb.LIKES:
             relations.likes_changed(row.follower_id)
-            return not row.row or cached.changed(rows.PHOTOS.name, row.row)
+            return not row.row or row_cache.changed(rows.PHOTOS.name, row.row)
         case Verb.DELETED:
             return _remove_photo(row)
         case Verb.AUTHOR:
             user: Any = row.follower_id
             if not get_user_model()._base_manager.using(database.writer()).filter(pk=user).exists():
                 followers.forget(user)
-            return cached.changed(rows.AUTHORS.name, user)
+            return row_cache.changed(rows.AUTHORS.name, user)
         case Verb.CIRCLE:
             projection.forget(row.row)
         case Verb.UNFOLLOW:
@@ -197,7 +198,7 @@ def _remove_photo(row: GraphChange) -> bool:
     again."""
     if row.last_row != FILE_IS_LEFT:
         photo, author = row.row, row.followee_id
-        if not cached.changed(rows.PHOTOS.name, photo):
+        if not row_cache.changed(rows.PHOTOS.name, photo):
             return False
         delivery.cancel(photo, author)
         if not broker.send_by_name("remove_from_homefeed", photo, broker.plain(author), 0):

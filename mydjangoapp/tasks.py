@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 from celery import shared_task
 from celery.signals import worker_ready
 
-from . import broker, database, failpoints, fanouts, outbox, pruning, rescue
+from . import failpoints, outbox
 from .circles import keys as circle_keys
 from .circles import projection
 from .conf import conf
+from .connections import broker, database
+from .connections.patience import Budget
 from .events import publishing
 from .exceptions import DATABASE_AWAY, FeedError, FeedsRefused, FollowersBeingRebuilt
+from .fanout import chain, rescue
 from .homefeed import delivery, followers, keys, removal, turns
 from .models import Circle, Photo
-from .patience import Budget
+from .ops import pruning
 
 if TYPE_CHECKING:
     from celery import Task
@@ -47,7 +50,7 @@ def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, curs
     redelivered = bool(message.get("redelivered")) or self.request.retries > 0
     sent_at = float((self.request.headers or {}).get(broker.SENT_AT) or 0)
     try:
-        ended = fanouts.carry(
+        ended = chain.carry(
             photo_id, user_id, cursor, redelivered=redelivered, enqueue=enqueue, sent_at=sent_at
         )
         failpoints.reach("carried", photo_id)
@@ -61,10 +64,10 @@ def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, curs
     except (FeedError, *DATABASE_AWAY) as error:
         logger.error("photo %s: %s", photo_id, error)
         if isinstance(error, FeedError):
-            fanouts.note_error(photo_id, error)
+            chain.note_error(photo_id, error)
         if self.request.retries >= RETRIES:
             if isinstance(error, FeedsRefused):
-                fanouts.count_refusal(photo_id, user_id)
+                chain.count_refusal(photo_id, user_id)
             return  # the ledger still has it as open: the rescue goes on, and its attempts are counted
         raise self.retry(exc=error, countdown=2**self.request.retries) from error
 

@@ -8,9 +8,11 @@ from typing import Any
 from django.core.files.base import File
 from django.db import IntegrityError
 
-from . import announcements, database, failpoints, fanouts, outbox, tasks
+from . import domain_events, failpoints, outbox, tasks
 from .circles import members
+from .connections import database
 from .exceptions import BadUpload
+from .fanout import chain
 from .models import Photo, UploadKey
 
 logger = logging.getLogger(__name__)
@@ -79,10 +81,10 @@ def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bo
     if not created:
         outbox.photos_changed(instance.pk)
     elif not raw:
-        fanouts.open_for(instance)
+        chain.open_for(instance)
         # Before the events: a delivery must not wait for servers that carry something else.
         database.on_commit(lambda: _enqueue(instance.pk, instance.user_id))
-        announcements.photo_published(instance)
+        domain_events.photo_published(instance)
 
 
 def _enqueue(photo: int, author: Any) -> None:
@@ -93,7 +95,7 @@ def _enqueue(photo: int, author: Any) -> None:
 def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:
     """For a photo that is gone, once that is certain: hides it at once, cancels its fan-out, takes it
     out of the lists in the background and removes its file."""
-    fanouts.close_deleted(instance.pk)
+    chain.close_deleted(instance.pk)
     outbox.photo_deleted(instance.pk, instance.user_id, str(instance.image or ""))
-    announcements.photo_deleted(instance)
+    domain_events.photo_deleted(instance)
     database.on_commit(lambda: failpoints.reach("deleted", instance.pk))

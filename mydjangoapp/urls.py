@@ -2,8 +2,9 @@
 
 from django.urls import path
 
-from .api import circles, feed, health, metrics, people, photos, views
+from .api import circles, feed, people, photos, views
 from .api.outages import answering_when_away, without_transaction
+from .ops import health, metrics
 from .web import trending
 
 app_name = "mydjangoapp"

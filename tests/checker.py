@@ -8,9 +8,9 @@ from typing import Any
 
 from more_itertools import batched
 
-from mydjangoapp.homefeed import connection, keys
+from devtools.servers import Server, wait_until
+from mydjangoapp.homefeed import feeds_redis, keys
 from mydjangoapp.models import FanOut, Photo
-from proj.servers import Server, wait_until
 
 FIRST = 1_000_001  # follower ids of lists that tests fill by hand
 
@@ -30,7 +30,7 @@ ALL_ONCE = Outcome()
 def fill(author: Any, number: int) -> range:
     """Fills `followers:{author}` by hand, as redis-cli would, without any row in SQL."""
     users = range(FIRST, FIRST + number)
-    pipeline = connection.client().pipeline(transaction=False)
+    pipeline = feeds_redis.client().pipeline(transaction=False)
     for some in batched(users, 5_000):
         pipeline.rpush(keys.followers(author), *some)
     pipeline.execute()
@@ -50,7 +50,7 @@ def outcome(photo: int, present: Iterable[Any], absent: Iterable[Any] = ()) -> O
 def _copies(photo: int, users: Iterable[Any]) -> Iterable[int]:
     wanted = str(photo).encode()
     for some in batched(users, 5_000):
-        pipeline = connection.client().pipeline(transaction=False)
+        pipeline = feeds_redis.client().pipeline(transaction=False)
         for user in some:
             pipeline.lrange(keys.homefeed(user), 0, -1)
         for found in pipeline.execute(raise_on_error=False):
@@ -71,7 +71,7 @@ def wait_for_end(photo: int, *, seconds: float = 60) -> str:
 
 def cursor(photo: int) -> int:
     """How far Redis is with a fan-out."""
-    return int(connection.client().hget(keys.fanout(photo), "cursor") or 0)
+    return int(feeds_redis.client().hget(keys.fanout(photo), "cursor") or 0)
 
 
 def runs(task: str, *workers: Server) -> int:

@@ -10,9 +10,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 
-from mydjangoapp.homefeed import connection
-from proj.installed_servers import RabbitServer
-from proj.servers import RedisServer, Server, celery_worker, worker_is_ready
+from devtools.installed_servers import RabbitServer
+from devtools.servers import RedisServer, Server, celery_worker, worker_is_ready
+from mydjangoapp.homefeed import feeds_redis
 from tests import servers
 from tests.events import nsq_in_use
 
@@ -38,7 +38,7 @@ def broker_server() -> Iterator[RedisServer | RabbitServer]:
 @pytest.fixture
 def redis(redis_server: RedisServer, broker_server: RedisServer | RabbitServer) -> Redis:
     """A client of the feeds' database; every database of the server is empty when the test begins."""
-    client = connection.client()
+    client = feeds_redis.client()
     client.flushall()
     cache.clear()
     if isinstance(broker_server, RedisServer):

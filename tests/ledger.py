@@ -7,7 +7,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from mydjangoapp import fanouts, rescue, uploads
+from mydjangoapp import uploads
+from mydjangoapp.fanout import chain, rescue
 from mydjangoapp.homefeed import delivery, keys
 from mydjangoapp.models import FanOut
 from tests.checker import state
@@ -27,7 +28,7 @@ def publish(author: Any) -> int:
 
 def carry(photo: int, author: Any, cursor: int = 0, *, redelivered: bool = False) -> Sent:
     sent = Sent()
-    fanouts.carry(photo, author.pk, cursor, redelivered=redelivered, enqueue=sent)
+    chain.carry(photo, author.pk, cursor, redelivered=redelivered, enqueue=sent)
     return sent
 
 
@@ -52,9 +53,9 @@ def grow_old(photo: int, seconds: float) -> None:
 
 
 def followers_client() -> Any:
-    from mydjangoapp.homefeed import connection
+    from mydjangoapp.homefeed import feeds_redis
 
-    return connection.client()
+    return feeds_redis.client()
 
 
 def give_up(photo: int) -> None:

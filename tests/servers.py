@@ -9,8 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from proj.installed_servers import MemcachedServer, PostgresServer, RabbitServer
-from proj.servers import RedisServer, site_environ
+from devtools.installed_servers import MemcachedServer, PostgresServer, RabbitServer
+from devtools.servers import RedisServer, site_environ
 
 DIRECTORY = Path(tempfile.mkdtemp(prefix="feeds-test-"))
 ON = frozenset(os.environ.get("TEST_ON", "").split())

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from mydjangoapp import fanouts, rescue
-from mydjangoapp.homefeed import connection, keys
+from mydjangoapp.fanout import chain, rescue
+from mydjangoapp.homefeed import feeds_redis, keys
 from mydjangoapp.models import FanOut
 from tests.checker import fill, state
 from tests.ledger import Sent, publish
@@ -40,7 +40,7 @@ class Backlog:
             heartbeat = row.heartbeat_at and row.heartbeat_at - back
             FanOut.objects.filter(pk=row.pk).update(created_at=row.created_at - back, heartbeat_at=heartbeat)
         self.waiting = [(photo, cursor, at - seconds) for photo, cursor, at in self.waiting]
-        client: Any = connection.client()
+        client: Any = feeds_redis.client()
         for key in client.scan_iter(keys.fanout("*")):
             if client.hexists(key, "beat"):
                 client.hincrbyfloat(key, "beat", -seconds)
@@ -50,7 +50,7 @@ class Backlog:
 
     def take(self) -> None:
         photo, cursor, at = self.waiting.pop(0)
-        fanouts.carry(photo, self.author.pk, cursor, redelivered=False, enqueue=self.enqueue, sent_at=at)
+        chain.carry(photo, self.author.pk, cursor, redelivered=False, enqueue=self.enqueue, sent_at=at)
 
     def rescue(self) -> int:
         """`is_naive`: all that stood still for a lease, whether its message is lost or merely queued."""
@@ -130,9 +130,7 @@ def test_a_sender_whose_clock_is_ahead_does_not_make_all_others_look_lost(author
     fill(author.pk, 5)
     backlog = Backlog(author)
     ahead, *photos = [publish(author) for _ in range(20)]
-    fanouts.carry(
-        ahead, author.pk, 0, redelivered=False, enqueue=backlog.enqueue, sent_at=backlog.now + 3_600
-    )
+    chain.carry(ahead, author.pk, 0, redelivered=False, enqueue=backlog.enqueue, sent_at=backlog.now + 3_600)
     backlog.pass_time(1.5 * LEASE)
     for photo in photos[:2]:
         backlog.enqueue(photo, author.pk, 0)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from mydjangoapp import broker, tasks
-from mydjangoapp.breaker import Breaker
+from mydjangoapp import tasks
+from mydjangoapp.connections import broker
+from mydjangoapp.connections.breaker import Breaker
 
 
 class Clock:
@@ -27,7 +28,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("mydjangoapp.breaker.time", clock)
+    monkeypatch.setattr("mydjangoapp.connections.breaker.time", clock)
     return clock
 
 

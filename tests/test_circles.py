@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from devtools.servers import free_port, wait_until
 from mydjangoapp import likes, uploads
 from mydjangoapp.circles import keys, members, projection
 from mydjangoapp.circles.projection import Liked
@@ -24,7 +25,6 @@ from mydjangoapp.events.running import Runner
 from mydjangoapp.events.transport import for_topic
 from mydjangoapp.exceptions import BadUpload, NotAMember
 from mydjangoapp.models import Circle, Like, Photo
-from proj.servers import free_port, wait_until
 from tests import feeds
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,11 +14,13 @@ import pytest
 from django.core.cache import cache
 from django.db import connection, connections, transaction
 
-from mydjangoapp import database, graph
+from devtools.servers import ROOT, wait_until
+from mydjangoapp import graph
+from mydjangoapp.connections import database
 from mydjangoapp.exceptions import Blocked
-from mydjangoapp.homefeed import cached, keys, rows
+from mydjangoapp.homefeed import keys
 from mydjangoapp.models import Block, Follow, Photo
-from proj.servers import ROOT, wait_until
+from mydjangoapp.photos import row_cache, rows
 from tests import servers
 from tests.feeds import publish
 
@@ -30,7 +32,9 @@ import django; django.setup()
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connections, transaction
-from mydjangoapp import announcements, database, fanouts, graph, likes, tasks, uploads
+from mydjangoapp import domain_events, graph, likes, tasks, uploads
+from mydjangoapp.connections import database
+from mydjangoapp.fanout import chain
 from mydjangoapp.models import FanOut, GraphChange, Like, Photo
 
 call_command("migrate", "--database", "feeds", verbosity=0)
@@ -41,13 +45,13 @@ graph.follow(me, author)
 def fail(*_):
     raise RuntimeError("broken")
 
-open_for, fanouts.open_for = fanouts.open_for, fail
+open_for, chain.open_for = chain.open_for, fail
 try:
     uploads.publish(author, description="x", photo_url="https://example.com/x.jpg")
 except RuntimeError:
     pass
 assert not Photo.objects.exists(), "photo and fan-out are one transaction"
-fanouts.open_for = open_for
+chain.open_for = open_for
 
 sent = []
 tasks.enqueue = lambda *message: sent.append(message) or True
@@ -56,13 +60,13 @@ with transaction.atomic(using="feeds"):
     assert not sent, "enqueued before the commit"
 assert sent == [(photo.pk, author.pk)]
 
-liked, announcements.photo_liked = announcements.photo_liked, fail
+liked, domain_events.photo_liked = domain_events.photo_liked, fail
 try:
     likes.like(me, photo.pk)
 except RuntimeError:
     pass
 assert not Like.objects.exists() and Photo.objects.get().like_count == 0, "a like is one transaction"
-announcements.photo_liked = liked
+domain_events.photo_liked = liked
 assert likes.like(me, photo.pk) and Photo.objects.get().like_count == 1
 with connections["default"].cursor() as cursor:
     cursor.execute("SELECT count(*) FROM sqlite_master")
@@ -76,8 +80,9 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connections
-from mydjangoapp import fanouts, graph, uploads
-from mydjangoapp.homefeed import connection, followers, keys, reader, rebuild
+from mydjangoapp import graph, uploads
+from mydjangoapp.fanout import chain
+from mydjangoapp.homefeed import feeds_redis, followers, keys, reader, rebuild
 from mydjangoapp.models import FanOut, Follow, Photo
 
 call_command("migrate", "--database", "feeds", verbosity=0)
@@ -85,13 +90,13 @@ me, author = (get_user_model().objects.using("feeds").create(username=name) for 
 connections.close_all()
 feeds, replica = (settings.DATABASES[alias]["NAME"] for alias in ("feeds", "replica"))
 shutil.copy(feeds, replica)  # from here on it is behind
-redis = connection.client()
+redis = feeds_redis.client()
 graph.follow(me, author)
 redis.delete(keys.followers(author.pk))
 assert followers.ensure(author.pk), "made from the writer, which has the follow"
 photo = uploads.publish(author, description="x", photo_url="https://example.com/x.jpg")
 assert not Photo.objects.exists() and not Follow.objects.exists(), "the replica has neither"
-fanouts.carry(photo.pk, author.pk, 0, redelivered=False, enqueue=lambda *_: True)
+chain.carry(photo.pk, author.pk, 0, redelivered=False, enqueue=lambda *_: True)
 row = FanOut.objects.using("feeds").get()
 assert (row.state, row.reached) == ("running", 1) and row.finished_at, "carried all the same"
 redis.delete(keys.homefeed(me.pk))
@@ -124,14 +129,14 @@ def test_what_is_not_there_or_seen_from_an_old_snapshot_is_not_kept_for_others(a
         assert database.sees_what_is_committed() is (connection.vendor == "postgresql")
     if connection.vendor == "sqlite":
         with transaction.atomic():
-            assert photo in cached.fetch((rows.PHOTOS, [photo]))[0]
+            assert photo in row_cache.fetch((rows.PHOTOS, [photo]))[0]
         assert cache.get(names[photo]) is None
     with transaction.atomic():
         Photo.objects.get(pk=photo).save()
-        cached.fetch((rows.PHOTOS, [photo]))
+        row_cache.fetch((rows.PHOTOS, [photo]))
         transaction.set_rollback(True)
     assert cache.get(names[photo]) is None, "what was never committed"
-    assert set(cached.fetch((rows.PHOTOS, [photo, photo + 1]))[0]) == {photo}
+    assert set(row_cache.fetch((rows.PHOTOS, [photo, photo + 1]))[0]) == {photo}
     assert cache.get(names[photo]) is not None
     assert cache.get(names[photo + 1]) is None, "it may be on its way"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from devtools.servers import free_port, wait_until
 from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
 from mydjangoapp.homefeed import delivery, keys, scripts
 from mydjangoapp.homefeed.delivery import Status, Verdict
-from proj.servers import free_port, wait_until
 from tests.checker import ALL_ONCE, Orders, fill, outcome
 
 pytestmark = pytest.mark.usefixtures("redis")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from devtools.servers import Server, wait_until
 from mydjangoapp import graph, uploads
 from mydjangoapp.homefeed import keys
 from mydjangoapp.models import FanOut, Follow, Photo
 from mydjangoapp.tasks import insert_into_homefeed
-from proj.servers import Server, wait_until
 from tests.checker import ALL_ONCE, fill, outcome, quiet, runs, wait_for_end
 
 TASK = "mydjangoapp.tasks.insert_into_homefeed"

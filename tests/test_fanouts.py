@@ -12,12 +12,13 @@ from django.core.management import call_command
 from django.db import connection as database
 from django.utils import timezone
 
-from mydjangoapp import fanouts, tasks
+from devtools.servers import wait_until
+from mydjangoapp import tasks
 from mydjangoapp.checks import photo_ids_are_exact
 from mydjangoapp.exceptions import PhotoIdTooLarge
+from mydjangoapp.fanout import chain
 from mydjangoapp.homefeed import delivery, keys
 from mydjangoapp.models import FanOut, Photo
-from proj.servers import wait_until
 from tests.checker import ALL_ONCE, fill, outcome, state
 from tests.feeds import ids_of, logged_in
 from tests.ledger import Sent, carry, followers_client, publish, settled
@@ -56,7 +57,7 @@ def test_a_message_that_names_another_user_serves_the_authors_followers(
     users = fill(author.pk, 5)
     followers_client().rpush(keys.followers(other.pk), 42)
     photo = publish(author)
-    fanouts.carry(photo, other.pk, 0, redelivered=False, enqueue=Sent())
+    chain.carry(photo, other.pk, 0, redelivered=False, enqueue=Sent())
     assert outcome(photo, users, absent=[42]) == ALL_ONCE
     assert "serving its author's followers" in caplog.text
 
@@ -145,7 +146,7 @@ def test_a_photo_whose_fanout_cannot_be_written_is_not_saved(
     def fail(photo: Photo) -> None:
         raise RuntimeError("the database is locked")
 
-    monkeypatch.setattr(fanouts, "open_for", fail)
+    monkeypatch.setattr(chain, "open_for", fail)
     with pytest.raises(RuntimeError):
         Photo.objects.create(user=author, description="from a shell")
     assert not Photo.objects.exists()

@@ -12,10 +12,11 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from devtools.servers import free_port
 from mydjangoapp import graph, likes, uploads
-from mydjangoapp.homefeed import cached, keys, rows
+from mydjangoapp.homefeed import keys
 from mydjangoapp.models import Photo
-from proj.servers import free_port
+from mydjangoapp.photos import row_cache, rows
 from tests.feeds import People, ids_of, logged_in, paged, publish
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
@@ -107,9 +108,9 @@ def test_a_row_that_was_read_before_a_change_does_not_come_back_into_the_cache(
         Photo.objects.get(id=photo).delete()
         return found
 
-    slowly = cached.Kind("photo", slow, stamped=True)
-    assert photo in cached.fetch((slowly, [photo]))[0], "read before it was deleted"
-    assert cached.fetch((rows.PHOTOS, [photo])) == [{}]
+    slowly = row_cache.Kind("photo", slow, stamped=True)
+    assert photo in row_cache.fetch((slowly, [photo]))[0], "read before it was deleted"
+    assert row_cache.fetch((rows.PHOTOS, [photo])) == [{}]
 
 
 def test_a_changed_photo_keeps_what_others_counted_meanwhile(pair: tuple[Any, Any]) -> None:

@@ -19,10 +19,10 @@ from hypothesis.stateful import (
 )
 from rest_framework.test import APIClient
 
+from devtools.servers import Server, wait_until
 from mydjangoapp import graph, likes, uploads
-from mydjangoapp.homefeed import connection, keys
+from mydjangoapp.homefeed import feeds_redis, keys
 from mydjangoapp.models import Block, FanOut, Follow, Mute, PastFollow, Photo
-from proj.servers import Server, wait_until
 from tests import servers
 from tests.feeds import paged, truth_of
 
@@ -50,7 +50,7 @@ class Feeds(RuleBasedStateMachine):
         super().__init__()
         for model in (Photo, Follow, Mute, Block, PastFollow, FanOut):
             model.objects.all().delete()
-        connection.client().flushdb()
+        feeds_redis.client().flushdb()
         self.clients = []
         for user in self.users:
             self.clients.append(APIClient())
@@ -100,11 +100,11 @@ class Feeds(RuleBasedStateMachine):
 
     @rule(who=person, make=st.sampled_from([keys.homefeed, keys.floor, keys.token, keys.followers]))
     def evict(self, who: int, make: Callable[[Any], str]) -> None:
-        connection.client().delete(make(self.users[who].pk))
+        feeds_redis.client().delete(make(self.users[who].pk))
 
     @rule()
     def lose_redis(self) -> None:
-        connection.client().flushdb()
+        feeds_redis.client().flushdb()
 
     @rule()
     def kill_worker(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mydjangoapp import graph
 from mydjangoapp.exceptions import FollowersBeingRebuilt
-from mydjangoapp.homefeed import connection, delivery, followers, keys, scripts
+from mydjangoapp.homefeed import delivery, feeds_redis, followers, keys, scripts
 from mydjangoapp.homefeed.delivery import Status, Verdict
 from mydjangoapp.homefeed.followers import Change
 from mydjangoapp.models import Follow
@@ -28,7 +28,7 @@ def served_by(author: int, photo: int) -> dict[int, int]:
             break
         batch = delivery.claim(photo, author, enqueued[0], redelivered=False)
         assert batch.verdict is Verdict.NEXT
-    client: Any = connection.client()
+    client: Any = feeds_redis.client()
     wanted = str(photo).encode()
     users = range(1, 8)
     return {u: n for u in users if (n := client.lrange(keys.homefeed(u), 0, -1).count(wanted))}
@@ -179,8 +179,8 @@ def test_one_rewrite_at_a_time_and_an_abandoned_one_is_taken_over(
 def test_a_worker_throws_the_dead_out_after_a_fanout(
     followed: list[Any], redis: Any, author: Any, workers: Any
 ) -> None:
+    from devtools.servers import wait_until
     from mydjangoapp import uploads
-    from proj.servers import wait_until
 
     workers(MYDJANGOAPP_COMPACT_AFTER="5")
     for user in followed[:10]:
@@ -214,7 +214,7 @@ def test_a_deleted_user_leaves_the_lists_and_takes_his_keys_with_him(
 def test_a_follow_while_redis_is_down_is_kept_and_said(
     transactional_db: None, author: Any, make_users: Any, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from proj.servers import free_port
+    from devtools.servers import free_port
 
     [user] = make_users(1)
     settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}

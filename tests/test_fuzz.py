@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rest_framework.authtoken.models import Token
 
+from devtools.servers import LOOPBACK, free_port, in_use, web_server
 from mydjangoapp import graph, uploads
 from mydjangoapp.circles import members
-from proj.servers import LOOPBACK, free_port, in_use, web_server
 from tests import servers
 
 UNLIMITED = {f"MYDJANGOAPP_{rate}_RATE": "" for rate in ("UPLOAD", "CHANGE", "TOKEN")}

@@ -21,9 +21,9 @@ from django.test import override_settings
 from PIL import Image, ImageCms
 from rest_framework.authtoken.models import Token
 
-from mydjangoapp import decoding
+from devtools.servers import LOOPBACK, ROOT, free_port, in_use, web_server
 from mydjangoapp.models import Photo
-from proj.servers import LOOPBACK, ROOT, free_port, in_use, web_server
+from mydjangoapp.photos import decoding
 from tests import servers
 from tests.checker import nothing_was_saved
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mydjangoapp import fanouts, rescue
 from mydjangoapp.exceptions import FollowersBeingRebuilt
-from mydjangoapp.homefeed import connection, delivery, followers, keys, rebuild, turns
+from mydjangoapp.fanout import chain, rescue
+from mydjangoapp.homefeed import delivery, feeds_redis, followers, keys, rebuild, turns
 from mydjangoapp.homefeed.delivery import Verdict
 from mydjangoapp.models import FanOut, Follow
 from tests.checker import ALL_ONCE, fill, outcome, state
@@ -31,7 +31,7 @@ def small(settings: Any) -> None:
 def lost_replies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each script runs, its reply is lost, and the client sends it once more, as redis-py does by itself."""
     repeated: list[str] = []
-    execute: Any = type(connection.client()).execute_command
+    execute: Any = type(feeds_redis.client()).execute_command
 
     def twice(self: Any, *words: Any, **options: Any) -> Any:
         if words[0] == "EVALSHA":
@@ -39,7 +39,7 @@ def lost_replies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             repeated.append(words[1])
         return execute(self, *words, **options)
 
-    monkeypatch.setattr(type(connection.client()), "execute_command", twice)
+    monkeypatch.setattr(type(feeds_redis.client()), "execute_command", twice)
     return repeated
 
 
@@ -166,7 +166,7 @@ def test_a_failed_fanout_keeps_neither_compaction_nor_repair_from_the_list(
         redis.delete(keys.fanout(photo))
         redis.set(keys.fanout(photo), "of a wrong type")
         for _ in range(2):
-            fanouts.count_refusal(photo, author.pk)
+            chain.count_refusal(photo, author.pk)
         assert not redis.exists(keys.running(author.pk), keys.fanout(photo))
     assert state(photo) == "failed"
     assert followers.compact(author.pk) is True

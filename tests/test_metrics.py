@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from devtools.servers import free_port
 from mydjangoapp.events import publish
 from mydjangoapp.events.transport import for_topic
-from proj.servers import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,12 +19,12 @@ from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
+from devtools.servers import ROOT, Server, free_port, wait_until
 from mydjangoapp import graph, outbox, tasks, uploads
+from mydjangoapp.connections.patience import Budget
 from mydjangoapp.exceptions import FeedsUnavailable
 from mydjangoapp.homefeed import keys, turns, verify
 from mydjangoapp.models import FanOut, Follow, GraphChange
-from mydjangoapp.patience import Budget
-from proj.servers import ROOT, Server, free_port, wait_until
 from tests import servers
 from tests.conftest import connect
 from tests.feeds import carry, ids_of, logged_in, publish, truth_of

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from mydjangoapp import graph, likes, outbox, patience
+from devtools.servers import RedisServer
+from mydjangoapp import graph, likes, outbox
+from mydjangoapp.connections import patience
+from mydjangoapp.connections.patience import Patience
 from mydjangoapp.exceptions import FeedsUnavailable
-from mydjangoapp.homefeed import connection, keys
+from mydjangoapp.homefeed import feeds_redis, keys
 from mydjangoapp.models import Follow, GraphChange, Like, Photo
-from mydjangoapp.patience import Patience
-from proj.servers import RedisServer
 from tests.feeds import publish
 from tests.test_outbox import settle
 
@@ -84,8 +85,8 @@ def test_what_could_not_be_done_in_time_is_done_by_the_outbox(
     frozen(True)
     graph.follow(me, author)
     frozen(False)
-    connection.ping()
-    client = connection.client()
+    feeds_redis.ping()
+    client = feeds_redis.client()
     client.delete(keys.receipts())
     settle()
     GraphChange.objects.all().delete()
@@ -96,12 +97,12 @@ def test_only_waiting_uses_patience_up(redis: Any) -> None:
     """A step that has much to do is not cut off."""
     with patience.bounded_by(Patience(0.2)):
         time.sleep(0.3)  # work of its own
-        connection.ping()
+        feeds_redis.ping()
         assert not patience.is_over()
         with patience.waiting():
             time.sleep(0.3)  # for a server
         assert patience.is_over()
         with pytest.raises(FeedsUnavailable, match="used up the time that a commit may take"):
-            connection.ping()
-    connection.ping()
+            feeds_redis.ping()
+    feeds_redis.ping()
     assert outbox.catch_up() == 0

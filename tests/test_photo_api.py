@@ -11,10 +11,10 @@ import pytest
 from django.db import connection as database
 from rest_framework.test import APIClient
 
+from devtools.servers import Server, wait_until
 from mydjangoapp import graph, uploads
 from mydjangoapp.homefeed import keys, removal
 from mydjangoapp.models import Like, Photo
-from proj.servers import Server, wait_until
 from tests.checker import fill, outcome, wait_for_end
 from tests.feeds import ids_of, logged_in, publish, username
 

@@ -10,12 +10,13 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from mydjangoapp import fanouts, graph, uploads
+from mydjangoapp import graph, uploads
 from mydjangoapp.events import publish
 from mydjangoapp.events.transport import for_topic
+from mydjangoapp.fanout import chain
 from mydjangoapp.homefeed import followers, keys, verify
 from mydjangoapp.models import FanOut, Photo, UploadKey
-from mydjangoapp.pruning import prune
+from mydjangoapp.ops.pruning import prune
 from tests import ledger
 from tests.checker import fill, outcome
 
@@ -58,7 +59,7 @@ def test_a_message_of_a_fanout_that_was_pruned_does_nothing(author: Any) -> None
     prune()
     assert not FanOut.objects.exists()
     ledger.followers_client().delete(keys.fanout(photo), *(keys.homefeed(user) for user in users))
-    fanouts.carry(photo, author.pk, 0, redelivered=False, enqueue=ledger.Sent())
+    chain.carry(photo, author.pk, 0, redelivered=False, enqueue=ledger.Sent())
     assert outcome(photo, [], absent=users).unexpected == 0
     assert not FanOut.objects.exists()
 

@@ -9,10 +9,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from mydjangoapp import rescue, standing, tasks
+from devtools.servers import wait_until
+from mydjangoapp import tasks
+from mydjangoapp.fanout import progress, rescue
 from mydjangoapp.homefeed import delivery, keys
 from mydjangoapp.models import FanOut, Photo
-from proj.servers import wait_until
 from tests.checker import ALL_ONCE, fill, outcome, state
 from tests.feeds import logged_in
 from tests.ledger import Sent, carry, followers_client, give_up, grow_old, publish, settled
@@ -94,7 +95,7 @@ def test_rescue_command_says_how_many(author: Any, capsys: pytest.CaptureFixture
 
 
 def test_beat_sends_the_rescue(broker: Any) -> None:
-    from proj.servers import celery_beat
+    from devtools.servers import celery_beat
     from tests import servers
 
     log = servers.DIRECTORY / "log" / "beat.log"
@@ -112,7 +113,7 @@ def test_a_fanout_is_done_only_when_redis_has_held_its_end_for_a_while(
     carry(photo, author)
     row = FanOut.objects.get(photo_id=photo)
     assert (row.state, row.reached, row.is_open) == ("running", 5, True)
-    assert standing.standing(row, row.created_at).finished_at is None
+    assert progress.standing(row, row.created_at).finished_at is None
     found = rescue.settle(Sent())
     assert (found.authors, found.reopened, found.more) == ([], 0, True)
     assert settled(photo) == "done"

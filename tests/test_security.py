@@ -25,10 +25,8 @@ from PIL import Image
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
-from mydjangoapp.api.throttles import address_of
-from mydjangoapp.models import FanOut, Photo
-from proj.installed_servers import RabbitServer
-from proj.servers import (
+from devtools.installed_servers import RabbitServer
+from devtools.servers import (
     LOOPBACK,
     ROOT,
     RedisServer,
@@ -40,6 +38,8 @@ from proj.servers import (
     web_server,
     worker_is_ready,
 )
+from mydjangoapp.api.throttles import address_of
+from mydjangoapp.models import FanOut, Photo
 from tests import servers
 from tests.checker import fill, wait_for_end
 

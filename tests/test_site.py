@@ -15,6 +15,7 @@ from django.core.checks import ERROR, run_checks
 from django.core.management import call_command
 from django.test import override_settings
 
+from devtools.servers import ROOT, free_port
 from mydjangoapp import graph, likes, uploads
 from mydjangoapp.checks import time_zones_are_used
 from mydjangoapp.circles import members
@@ -24,7 +25,6 @@ from mydjangoapp.events.transport import for_topic
 from mydjangoapp.exceptions import BadSetting
 from mydjangoapp.homefeed import keys
 from mydjangoapp.models import Block, Circle, FanOut, Follow, Like, Mute, Photo, UploadKey
-from proj.servers import ROOT, free_port
 from tests import servers
 
 

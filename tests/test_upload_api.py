@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth.models import Permission
 
+from devtools.servers import free_port
 from mydjangoapp.models import FanOut, Photo, UploadKey
-from proj.servers import free_port
 from tests.checker import nothing_was_saved
 from tests.feeds import as_json
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from proj.servers import ROOT, RedisServer, Server, wait_until, worker_is_ready
+from devtools.servers import ROOT, RedisServer, Server, wait_until, worker_is_ready
 
 SETTINGS = """
 INSTALLED_APPS += ["rest_framework", "rest_framework.authtoken", "mydjangoapp"]

@@ -18,8 +18,8 @@ from rest_framework.response import Response
 from ..circles import members
 from ..circles.trending import best_of, day_in
 from ..homefeed import reader
-from ..homefeed.truth import not_blocking
 from ..models import Circle, CircleMembership, Photo
+from ..photos.visibility import not_blocking
 from .pagination import MOST, NewestFirst, limit_of
 from .people import PAGED
 from .serializers import EntrySerializer, FeedPageSerializer, TextField, entry_data

@@ -16,10 +16,12 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .. import database, graph
+from .. import graph
+from ..connections import database
 from ..exceptions import Blocked
-from ..homefeed import reader, rows
+from ..homefeed import reader
 from ..models import Block, Follow, Mute, Photo
+from ..photos import rows
 from .pagination import MOST, NewestFirst
 from .serializers import FeedPageSerializer, PeoplePageSerializer, ProfileSerializer, entry_data
 from .throttles import ChangeThrottle

@@ -12,10 +12,11 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .. import database, likes
+from .. import likes
+from ..connections import database
 from ..homefeed import reader
-from ..homefeed.truth import not_blocking
 from ..models import Photo
+from ..photos.visibility import not_blocking
 from .permissions import IsAuthorOrStaffToChange
 from .serializers import EntrySerializer, entry_data
 from .throttles import ChangeThrottle

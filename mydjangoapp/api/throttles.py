@@ -17,7 +17,7 @@ from rest_framework.throttling import AnonRateThrottle, BaseThrottle, SimpleRate
 from rest_framework.views import APIView
 
 from ..conf import conf
-from ..homefeed import cached
+from ..photos import row_cache
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +34,9 @@ class _CountsWithoutCache(SimpleRateThrottle):
         return key and quote(key, safe="")  # user ids may be any text, and memcached takes no spaces
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        if cached.breaker.allows():
+        if row_cache.breaker.allows():
             try:
-                with cached.watched():
+                with row_cache.watched():
                     return super().allow_request(request, view)
             except Exception as error:  # each cache backend raises its own
                 logger.warning("%s is limited per process: the cache does not answer (%s)", self.scope, error)

@@ -16,9 +16,11 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .. import images, rescue, standing, tasks, uploads
+from .. import tasks, uploads
 from ..exceptions import BadUpload, NotAMember
+from ..fanout import progress, rescue
 from ..models import FanOut, Photo
+from ..photos import images
 from .outages import AnswersWhenAway
 from .parsers import BoundedFormParser, BoundedJSONParser, BoundedMultiPartParser
 from .permissions import IsAuthorOrStaff
@@ -113,7 +115,7 @@ class FanOutView(View):
         photo = get_object_or_404(Photo, id=photo_id)
         self.check_object_permissions(request, photo)
         row = get_object_or_404(FanOut, photo=photo)
-        return Response(StandingSerializer(standing.standing(row, photo.created_at)).data)
+        return Response(StandingSerializer(progress.standing(row, photo.created_at)).data)
 
 
 class RetryView(View):
@@ -134,7 +136,7 @@ class RetryView(View):
         if not rescue.retry(tasks.enqueue, [photo_id]):
             raise NotFailed
         row = get_object_or_404(FanOut, photo=photo)
-        data = StandingSerializer(standing.standing(row, photo.created_at)).data
+        data = StandingSerializer(progress.standing(row, photo.created_at)).data
         return Response(data, status.HTTP_202_ACCEPTED)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from django.db.models import F
 from django.db.models.functions import Greatest
 
-from .. import database, outbox
+from .. import outbox
+from ..connections import database
 from ..exceptions import BadUpload, NotAMember
 from ..models import Circle, CircleMembership
 

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from django.db.models import Count
 from more_itertools import batched, map_reduce
 
-from .. import broker, database
+from ..connections import broker, database
+from ..connections.redis_server import Script
 from ..homefeed import turns
-from ..homefeed.connection import client, edge, store
+from ..homefeed.feeds_redis import client, edge, store
 from ..models import Circle, Like, Photo
-from ..redis_store import Script
 from . import keys
 
 KEPT_DAYS = 30

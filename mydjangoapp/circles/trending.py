@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from ..exceptions import FeedError
 from ..homefeed import reader
 from ..homefeed.reader import Entry
-from ..homefeed.truth import not_blocking
 from ..models import Circle, Photo
+from ..photos.visibility import not_blocking
 from . import projection
 
 logger = logging.getLogger(__name__)

@@ -18,11 +18,11 @@ from django.db import router, transaction
 from django.utils import timezone
 from more_itertools import batched, map_reduce
 
-from .. import database
 from ..conf import conf
+from ..connections import database
+from ..connections.patience import Budget
 from ..exceptions import BadEvent, EventsRefused, FeedError
 from ..models import Publication
-from ..patience import Budget
 from .message import Outgoing
 from .transport import Transport, for_topic
 

@@ -25,7 +25,7 @@ from .. import failpoints
 from ..conf import conf
 from ..exceptions import FeedsUnavailable
 from . import keys, scripts, turns
-from .connection import client, edge
+from .feeds_redis import client, edge
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -15,12 +15,12 @@ from typing import Any, Literal
 from django.db.models import QuerySet
 from more_itertools import batched
 
-from .. import database
 from ..conf import conf
+from ..connections import database
 from ..exceptions import FollowersBeingRebuilt
 from ..models import FanOut, Follow
 from . import delivery, keys, scripts
-from .connection import client, edge
+from .feeds_redis import client, edge
 
 CHANGES_PER_CALL = 200  # about 0.6 ms in Redis
 ENTRIES_PER_CALL = 500  # about 0.7 ms in Redis

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import keys
-from .connection import client, edge
+from .feeds_redis import client, edge
 
 
 @dataclass(frozen=True)

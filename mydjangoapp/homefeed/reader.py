@@ -17,11 +17,12 @@ from typing import Any
 from django.db import transaction
 from more_itertools import peekable
 
-from .. import database
 from ..conf import conf
+from ..connections import database
 from ..exceptions import FeedError
 from ..models import Photo
-from . import cached, rebuild, rows, truth
+from ..photos import row_cache, rows, visibility
+from . import rebuild
 from .snapshot import NOTHING_KNOWN, Snapshot, read
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def older(user: Any, *, limit: int, before: int | None = None) -> Page:
     `PULL_ABOVE` is used. Where Redis is away SQL answers.
     """
     snapshot, build = _snapshot(user)
-    below = truth.EVERYTHING if before is None else before
+    below = visibility.EVERYTHING if before is None else before
     stream = peekable(_collapsed(_Feed(user, snapshot, limit).down(below)))
     entries = list(islice(stream, limit))
     more = bool(entries) and (bool(stream) or entries[-1].more + 1 == LONGEST_RUN)
@@ -85,8 +86,8 @@ def entries_of(user: Any, photos: Iterable[Photo]) -> list[Entry]:
     """These photos, read already, as `user` gets them; whether they may see them is not asked.
     One query for their likes, authors from the cache."""
     found = list(rows.of_photos(photos))
-    likes = cached.Kind("liked", partial(rows.liked, user), kept=False)
-    people, liked = cached.fetch(
+    likes = row_cache.Kind("liked", partial(rows.liked, user), kept=False)
+    people, liked = row_cache.fetch(
         (rows.AUTHORS, {photo.user_id for photo in found}), (likes, [photo.id for photo in found])
     )
     return [
@@ -127,12 +128,12 @@ class _Feed:
         self._user = user
         self._at = snapshot
         self._first = limit + 1 + SPARE
-        self._sees = cached.Kind(
+        self._sees = row_cache.Kind(
             f"sees-{user}-{snapshot.relations}",
-            partial(truth.seen_up_to, user),
+            partial(visibility.seen_up_to, user),
             kept=snapshot.relations is not None,
         )
-        self._likes = cached.Kind(
+        self._likes = row_cache.Kind(
             f"liked-{user}-{snapshot.likes}", partial(rows.liked, user), kept=snapshot.likes is not None
         )
 
@@ -147,7 +148,7 @@ class _Feed:
                 return
             below = min(below, floor)
         size = self._first
-        while photos := list(truth.visible_to(self._user).filter(id__lt=below)[:size]):
+        while photos := list(visibility.visible_to(self._user).filter(id__lt=below)[:size]):
             yield from self._beside(rows.of_photos(photos))
             if len(photos) < size:
                 return
@@ -160,7 +161,7 @@ class _Feed:
                 yield from self._known(some)
             return
         size = self._first
-        while photos := list(truth.visible_to(self._user).filter(id__gt=above).order_by("id")[:size]):
+        while photos := list(visibility.visible_to(self._user).filter(id__gt=above).order_by("id")[:size]):
             yield from self._beside(rows.of_photos(photos))
             above, size = photos[-1].pk, AT_MOST
 
@@ -168,7 +169,7 @@ class _Feed:
         """The ids to look at, and down to where they are all there are."""
         ids = {id_ for id_ in self._at.ids if floor <= id_ < below}
         if self._at.pulled and floor < below:
-            pulled = truth.carried_to(self._user).filter(pulled=True, id__lt=below, id__gte=floor)
+            pulled = visibility.carried_to(self._user).filter(pulled=True, id__lt=below, id__gte=floor)
             found = list(pulled.values_list("id", flat=True)[: self._first])
             if len(found) == self._first:
                 floor = found[-1]
@@ -184,20 +185,20 @@ class _Feed:
 
     def _known(self, ids: list[int]) -> Iterator[Entry]:
         """Of these ids what the truth has and the user may see, in the same order."""
-        [photos] = cached.fetch((rows.PHOTOS, ids))
+        [photos] = row_cache.fetch((rows.PHOTOS, ids))
         return self._beside(photos[id_] for id_ in ids if id_ in photos)
 
     def _beside(self, photos: Iterable[rows.PhotoRow]) -> Iterator[Entry]:
         photos = list(photos)
         authors = {photo.user_id for photo in photos}
-        seen, people, liked = cached.fetch(
+        seen, people, liked = row_cache.fetch(
             (self._sees, authors - {self._user}),
             (rows.AUTHORS, authors),
             (self._likes, [p.id for p in photos]),
         )
-        seen[self._user] = truth.EVERYTHING
+        seen[self._user] = visibility.EVERYTHING
         for photo in photos:
-            if photo.id <= seen.get(photo.user_id, truth.NOTHING) and photo.user_id in people:
+            if photo.id <= seen.get(photo.user_id, visibility.NOTHING) and photo.user_id in people:
                 yield Entry(photo, people[photo.user_id], liked[photo.id], last=photo.id)
 
 

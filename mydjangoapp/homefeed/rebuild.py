@@ -6,10 +6,11 @@ import logging
 import secrets
 from typing import Any
 
-from .. import database
 from ..conf import conf
+from ..connections import database
 from ..models import FanOut
-from . import keys, scripts, truth
+from ..photos import visibility
+from . import keys, scripts
 from .delivery import BUILT_SECONDS, LARGEST_ID, trim_slack
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def build(user: Any, *, again: bool = False) -> bool:
         return False
     token, had_list = begun
     # One query: a photo and its fan-out as they were at the same moment.
-    newest = truth.carried_to(user).using(database.writer()).values_list("id", "fanout__state")
+    newest = visibility.carried_to(user).using(database.writer()).values_list("id", "fanout__state")
     rows = list(newest[: conf.MAX_LENGTH])
     if rows and rows[0][0] > LARGEST_ID:
         logger.error("the feed of user %s stays in SQL: photo %s has too large an id", user, rows[0][0])

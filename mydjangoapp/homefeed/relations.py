@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import keys, scripts
-from .connection import client, edge
+from .feeds_redis import client, edge
 
 
 def changed(*users: Any) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from .. import redis_store
-from .connection import store
+from ..connections import redis_server
+from .feeds_redis import store
 
-Script = redis_store.Script
+Script = redis_server.Script
 _script = partial(Script, package=__package__, store=store)
 
 claim = _script("claim")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..conf import conf
-from . import keys, truth
-from .connection import client, edge
+from ..photos import visibility
+from . import keys
+from .feeds_redis import client, edge
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def read(user: Any) -> Snapshot:
         if relations is None or likes is None:
             relations, likes = _stand_for(user)
     ids = {int(id_) for id_ in listed if id_.isdigit()} if isinstance(listed, list) else set()
-    ids = {id_ for id_ in ids if id_ <= truth.EVERYTHING}
+    ids = {id_ for id_ in ids if id_ <= visibility.EVERYTHING}
     known = bool(ids) and isinstance(floor, bytes) and floor.isdigit()
     return Snapshot(
         ids=sorted(ids, reverse=True),

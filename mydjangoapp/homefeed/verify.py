@@ -13,12 +13,13 @@ from django.db.models import Q
 from django.utils import timezone
 from more_itertools import batched
 
-from .. import database
 from ..conf import conf
+from ..connections import database
 from ..models import FanOut, Follow, Photo
-from . import followers, keys, rebuild, truth
-from .connection import client, edge
+from ..photos import visibility
+from . import followers, keys, rebuild
 from .delivery import trim_slack
+from .feeds_redis import client, edge
 
 SHOWN = 5  # ids printed of each kind
 NAMED = 1_000  # ids compared between the looks
@@ -72,7 +73,7 @@ def _feed(user: Any) -> Iterator[Difference]:
     key = keys.homefeed(user)
     ended = Q(fanout__state__in=(FanOut.State.DONE, FanOut.State.FAILED))
     pruned = Q(fanout=None, created_at__lt=timezone.now() - timedelta(days=conf.KEEP_FANOUTS))
-    pushed = truth.carried_to(user).using(database.writer()).filter(ended | pruned, pulled=False)
+    pushed = visibility.carried_to(user).using(database.writer()).filter(ended | pruned, pulled=False)
     most = conf.MAX_LENGTH + trim_slack() + 1
     expected = list(pushed.values_list("id", flat=True)[:most])
     with edge():
@@ -102,7 +103,7 @@ def _feed(user: Any) -> Iterator[Difference]:
 
 
 def _is_id(text: bytes) -> bool:
-    return text.isdigit() and int(text) <= truth.EVERYTHING
+    return text.isdigit() and int(text) <= visibility.EVERYTHING
 
 
 def _known(user: Any, ids: set[int]) -> set[int]:
@@ -110,7 +111,7 @@ def _known(user: Any, ids: set[int]) -> set[int]:
     fanouts = set(database.primary(FanOut).filter(photo_id__in=ids).values_list("photo_id", flat=True))
     photos = set(database.primary(Photo).filter(id__in=ids).values_list("id", flat=True))
     carried = set(
-        truth.carried_to(user).using(database.writer()).filter(id__in=ids).values_list("id", flat=True)
+        visibility.carried_to(user).using(database.writer()).filter(id__in=ids).values_list("id", flat=True)
     )
     return carried | (fanouts - photos)
 

@@ -6,8 +6,8 @@ import logging
 from datetime import datetime
 from typing import NamedTuple
 
-from .. import database
 from ..circles import projection
+from ..connections import database
 from ..events import Message, Worker, action
 from ..exceptions import DATABASE_AWAY, FeedsUnavailable
 from ..models import Photo

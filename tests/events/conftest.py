@@ -17,12 +17,12 @@ from typing import Any, Self
 import pytest
 from django.core.management import call_command
 
+from devtools.servers import ROOT, Server, free_port, in_use
 from mydjangoapp.events.message import Delivery, Outgoing
 from mydjangoapp.events.nsq.transport import Nsq
 from mydjangoapp.events.redis_streams.connection import beside_the_feeds
 from mydjangoapp.events.redis_streams.transport import RedisStreams
 from mydjangoapp.events.transport import Consumer, Transport
-from proj.servers import ROOT, Server, free_port, in_use
 from tests import servers
 from tests.events.nsq_in_use import real_nsqd
 

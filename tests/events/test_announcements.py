@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from devtools.servers import Server
 from mydjangoapp import graph, likes, uploads
 from mydjangoapp.events.transport import Consumer
 from mydjangoapp.models import FanOut
-from proj.servers import Server
 from tests.checker import fill, wait_for_end
 from tests.events.conftest import take, take_nothing
 from tests.events.test_publishing import consumer_of

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from devtools.servers import wait_until
 from mydjangoapp.events.transport import Standing, Transport
-from proj.servers import wait_until
 from tests.events.conftest import TIMEOUT, Channels, ids, take, take_all, take_nothing
 
 

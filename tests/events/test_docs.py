@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from devtools.servers import ROOT
 from mydjangoapp import uploads
-from proj.servers import ROOT
 
 
 @pytest.fixture

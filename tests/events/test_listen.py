@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from devtools.servers import wait_until
 from mydjangoapp.events import publish_many
-from proj.servers import wait_until
 from tests.events.conftest import Run, channel_of_numbers, lines, said
 
 

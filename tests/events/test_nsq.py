@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from devtools.servers import free_port, wait_until
 from mydjangoapp.events import Message, publish
 from mydjangoapp.events.message import Outgoing, now
 from mydjangoapp.events.nsq import connection as connections
@@ -22,7 +23,6 @@ from mydjangoapp.events.nsq.transport import Nsq
 from mydjangoapp.events.running import Runner
 from mydjangoapp.events.transport import Transport
 from mydjangoapp.exceptions import BadEvent, BadSetting, EventsRefused, EventsUnavailable
-from proj.servers import free_port, wait_until
 from tests.events.conftest import Channels, NsqServer, ids, take, take_all, take_nothing
 from tests.events.test_contract import stands
 from tests.events.test_running import Recorder

@@ -17,12 +17,12 @@ import redis as redis_py
 from django.db import transaction
 from django.utils import timezone
 
+from devtools.servers import ROOT, RedisServer, free_port, wait_until
 from mydjangoapp.events import publish, publish_many
 from mydjangoapp.events.publishing import send_waiting
 from mydjangoapp.events.transport import Consumer, for_topic
 from mydjangoapp.exceptions import BadEvent, EventsUnavailable
 from mydjangoapp.models import Publication
-from proj.servers import ROOT, RedisServer, free_port, wait_until
 from tests import servers
 from tests.events.conftest import ids, take, take_all, take_nothing
 from tests.faults.test_feeds_redis import append_only_file

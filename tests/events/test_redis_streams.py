@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from devtools.servers import RedisServer, wait_until
 from mydjangoapp.events.message import Outgoing
 from mydjangoapp.events.redis_streams import consumer as consumers
 from mydjangoapp.events.redis_streams import keys
@@ -16,7 +17,6 @@ from mydjangoapp.events.redis_streams.connection import beside_the_feeds
 from mydjangoapp.events.redis_streams.transport import RedisStreams
 from mydjangoapp.events.transport import Transport
 from mydjangoapp.exceptions import EventsRefused, EventsUnavailable
-from proj.servers import RedisServer, wait_until
 from tests import servers
 from tests.events.conftest import Channels, ids, take, take_all, take_nothing
 

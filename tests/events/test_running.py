@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from devtools.servers import wait_until
 from mydjangoapp.events import Message, Worker, action
 from mydjangoapp.events.message import Outgoing, now
 from mydjangoapp.events.running import Runner, back_off
 from mydjangoapp.exceptions import EventsUnavailable
-from proj.servers import wait_until
 from tests.events.conftest import TIMEOUT, Channels, take, take_nothing
 from tests.events.test_contract import stands
 

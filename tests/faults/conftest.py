@@ -15,12 +15,12 @@ from django.contrib.auth import get_user_model
 from django.db import connections
 
 from benchmarks import ways
+from devtools.installed_servers import RabbitServer
+from devtools.servers import RedisServer, wait_until
 from mydjangoapp import uploads
-from mydjangoapp.homefeed import connection, keys
+from mydjangoapp.homefeed import feeds_redis, keys
 from mydjangoapp.models import FanOut, Photo
 from mydjangoapp.tasks import insert_into_homefeed
-from proj.installed_servers import RabbitServer
-from proj.servers import RedisServer, wait_until
 from tests import servers
 from tests.checker import cursor, quiet, state
 from tests.conftest import Workers, connect
@@ -62,7 +62,7 @@ def _naive_begin(author: Any) -> int:
 def _naive_is_on_its_way(photo: int, followers: int) -> bool:
     """Whether the follower at a tenth of the list has it."""
     author = get_user_model().objects.get(photos=photo)
-    client: Any = connection.client()
+    client: Any = feeds_redis.client()
     [user] = client.lrange(keys.followers(author.pk), followers // 10, followers // 10)
     return str(photo).encode() in client.lrange(keys.homefeed(user.decode()), 0, -1)
 
@@ -88,7 +88,7 @@ def naive() -> Chain:
         begin=_naive_begin,
         send=lambda photo, author: ways.naive.delay(photo, author.pk, 0),
         is_on_its_way=_naive_is_on_its_way,
-        has_ended=lambda photo: bool(connection.client().exists(f"{ways.ENDED}:{photo}")),
+        has_ended=lambda photo: bool(feeds_redis.client().exists(f"{ways.ENDED}:{photo}")),
         is_exact=False,
     )
 

@@ -28,10 +28,10 @@ from django.core.management import call_command  # noqa: E402
 from django.db import DatabaseError  # noqa: E402
 from more_itertools import batched  # noqa: E402
 
+from devtools.servers import Server, celery_beat, celery_worker, wait_until, worker_is_ready  # noqa: E402
 from mydjangoapp import uploads  # noqa: E402
-from mydjangoapp.homefeed import connection, keys  # noqa: E402
+from mydjangoapp.homefeed import feeds_redis, keys  # noqa: E402
 from mydjangoapp.models import FanOut  # noqa: E402
-from proj.servers import Server, celery_beat, celery_worker, wait_until, worker_is_ready  # noqa: E402
 
 AUTHORS = 200
 USERS = range(1_000_001, 1_100_001)
@@ -123,11 +123,11 @@ def make_authors(chance: random.Random) -> dict[Any, array[int]]:
     for author in authors:
         number = round(10 ** chance.uniform(1, 5))
         found[author.pk] = array("q", chance.sample(USERS, number))
-        pipeline = connection.client().pipeline(transaction=False)
+        pipeline = feeds_redis.client().pipeline(transaction=False)
         for some in batched(found[author.pk], 5_000):
             pipeline.rpush(keys.followers(author.pk), *some)
         pipeline.execute()
-    redis: Any = connection.client()
+    redis: Any = feeds_redis.client()
     redis.bgrewriteaof()
     wait_until(lambda: not redis.info("persistence")["aof_rewrite_in_progress"], seconds=60, what="written")
     return found
@@ -163,7 +163,7 @@ def compare(authors: dict[Any, array[int]], photos: dict[int, Any]) -> Counter[s
             follows.setdefault(follower, []).append(author)
     found: Counter[str] = Counter()
     for some in batched(follows, 1_000):
-        pipeline = connection.client().pipeline(transaction=False)
+        pipeline = feeds_redis.client().pipeline(transaction=False)
         for follower in some:
             pipeline.lrange(keys.homefeed(follower), 0, -1)
         for follower, feed in zip(some, pipeline.execute(), strict=True):
@@ -233,7 +233,7 @@ def judge(site: Site, found: Counter[str], left_open: int) -> int:
     middle, late = (
         max(rss for _, rss in some) for some in (site.rss[third:-third] or site.rss, site.rss[-third:])
     )
-    memory: Any = connection.client().info("memory")
+    memory: Any = feeds_redis.client().info("memory")
     print(f"faults: {dict(site.kills)}")
     print(f"states: {dict(states)}, left open: {left_open}")
     print(

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from proj.servers import ROOT
+from devtools.servers import ROOT
 
 HEAD = """# Reliability
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from proj.installed_servers import RabbitServer
-from proj.servers import RedisServer
+from devtools.installed_servers import RabbitServer
+from devtools.servers import RedisServer
 from tests.faults.trial import Trial
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]

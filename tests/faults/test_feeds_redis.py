@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from devtools.servers import RedisServer, Server, wait_until
 from mydjangoapp import graph
-from mydjangoapp.homefeed import connection, delivery, keys
+from mydjangoapp.homefeed import delivery, feeds_redis, keys
 from mydjangoapp.models import FanOut
-from proj.servers import RedisServer, Server, wait_until
 from tests import servers
 from tests.checker import ALL_ONCE, Outcome, outcome
 from tests.faults.trial import SLOW, Trial
@@ -163,6 +163,6 @@ def test_the_crash_of_these_tests_loses_something(
     sizes = deque([(time.monotonic() - 9, size)])
     assert crash(redis_server, sizes, random.Random(1)) > 0  # noqa: S311  # to be repeated
     redis_server.start()
-    assert connection.client().llen("written") < 1_000
+    assert feeds_redis.client().llen("written") < 1_000
     all_on_disk(redis)
     assert outcome(1, []) == ALL_ONCE == Outcome()

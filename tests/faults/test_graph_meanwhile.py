@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from devtools.servers import Server, wait_until
 from mydjangoapp import graph
 from mydjangoapp.homefeed import followers, keys
 from mydjangoapp.homefeed.followers import Change
-from proj.servers import Server, wait_until
 from tests.checker import outcome, wait_for_end
 from tests.faults.trial import SLOW, Trial
 

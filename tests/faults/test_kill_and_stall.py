@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
+from devtools.servers import RedisServer, Server, wait_until
 from mydjangoapp import graph
-from mydjangoapp.homefeed import connection, keys
-from proj.servers import RedisServer, Server, wait_until
+from mydjangoapp.homefeed import feeds_redis, keys
 from tests.checker import ALL_ONCE, Outcome, fill, outcome, runs
 from tests.faults.conftest import Chain
 from tests.faults.trial import Trial
@@ -122,7 +122,7 @@ def test_follows_and_unfollows_during_the_chain(
     comers, goers = make_users(300), make_users(300)
     graph.follow_many(goers, author)
     present = fill(author.pk, SIZE[chain.is_exact])
-    client = connection.client()
+    client = feeds_redis.client()
     # A naive chain errs where the list is one longer or shorter as it reads the next batch: with four
     # batches it may get through by luck.
     workers(**({} if chain.is_exact else {"MYDJANGOAPP_BATCH_SIZE": "1000"}))
@@ -178,7 +178,7 @@ def test_follower_list_is_lost_in_mid_chain(
     )
     photo = engine.begin(author)
     engine.wait_until_on_its_way(photo, len(users))
-    connection.client().delete(keys.followers(author.pk))
+    feeds_redis.client().delete(keys.followers(author.pk))
     since = time.monotonic()
     engine.wait_for_end(photo, seconds=60)
     judge(engine, trial, outcome(photo, users), since)

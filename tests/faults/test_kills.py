@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
+from devtools.servers import Server, wait_until
 from mydjangoapp import uploads
 from mydjangoapp.models import FanOut
-from proj.servers import Server, wait_until
 from tests.checker import ALL_ONCE, fill, outcome, wait_for_end
 from tests.faults.trial import SLOW, Trial
 

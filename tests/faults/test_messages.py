@@ -17,11 +17,11 @@ from celery import current_app
 from django.utils import timezone
 from kombu import Queue
 
-from mydjangoapp import broker
+from devtools.installed_servers import RabbitServer
+from devtools.servers import ROOT, RedisServer, Server, wait_until
+from mydjangoapp.connections import broker
 from mydjangoapp.models import FanOut
 from mydjangoapp.tasks import insert_into_homefeed
-from proj.installed_servers import RabbitServer
-from proj.servers import ROOT, RedisServer, Server, wait_until
 from tests import servers
 from tests.checker import cursor, wait_for_end
 from tests.faults.trial import SLOW, Trial

@@ -17,11 +17,11 @@ import pytest
 from django.db import connections
 from rest_framework.authtoken.models import Token
 
+from devtools.installed_servers import RabbitServer
+from devtools.servers import LOOPBACK, RedisServer, Server, free_port, in_use, wait_until, web_server
 from mydjangoapp import graph
 from mydjangoapp.homefeed import keys
 from mydjangoapp.models import Follow, GraphChange, Photo
-from proj.installed_servers import RabbitServer
-from proj.servers import LOOPBACK, RedisServer, Server, free_port, in_use, wait_until, web_server
 from tests import servers
 from tests.checker import state, wait_for_end
 from tests.feeds import truth_of

@@ -12,9 +12,9 @@ import pytest
 from django.db import transaction
 from rest_framework.authtoken.models import Token
 
+from devtools.servers import LOOPBACK, Server, free_port, in_use, wait_until, web_server
 from mydjangoapp import uploads
 from mydjangoapp.models import FanOut, Photo
-from proj.servers import LOOPBACK, Server, free_port, in_use, wait_until, web_server
 from tests import servers
 from tests.checker import ALL_ONCE, Outcome, outcome, runs
 from tests.faults.trial import TASK, Trial

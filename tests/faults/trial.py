@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from devtools.servers import Server, wait_until
 from mydjangoapp import uploads
 from mydjangoapp.homefeed import delivery
 from mydjangoapp.models import FanOut, Photo
-from proj.servers import Server, wait_until
 from tests.checker import ALL_ONCE, Outcome, cursor, fill, outcome, runs, wait_for_end
 from tests.conftest import Workers
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
-from ...breaker import Breaker
 from ...conf import conf
+from ...connections.breaker import Breaker
 from ...exceptions import BadSetting, EventsRefused, EventsUnavailable
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ...conf import conf
+from ...connections.redis_server import Script, Store
 from ...exceptions import EventsRefused, EventsUnavailable
-from ...redis_store import Script, Store
 
 DATABASE = 3  # 0 has the feeds, 1 is the broker's, 2 the cache's
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...conf import conf
+from ...connections.redis_server import Store
 from ...exceptions import EventsRefused
-from ...redis_store import Store
 from .. import transport
 from ..message import Delivery
 from . import keys

@@ -12,8 +12,8 @@ from typing import Any
 from more_itertools import batched
 
 from ...conf import conf
+from ...connections.redis_server import Store
 from ...exceptions import FeedError
-from ...redis_store import Store
 from .. import transport
 from ..message import Outgoing
 from ..transport import DeadLetter

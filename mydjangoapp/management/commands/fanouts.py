@@ -7,9 +7,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from mydjangoapp import rescue, standing, tasks
+from mydjangoapp import tasks
+from mydjangoapp.fanout import progress, rescue
+from mydjangoapp.fanout.progress import Standing
 from mydjangoapp.models import FanOut
-from mydjangoapp.standing import Standing
 
 
 class Command(BaseCommand):
@@ -44,7 +45,7 @@ class Command(BaseCommand):
             with bars(console) as shown:
                 board = Board(shown)
                 while True:
-                    board.show(list(standing.open_ones()))
+                    board.show(list(progress.open_ones()))
                     time.sleep(interval)
         except KeyboardInterrupt:
             return
@@ -56,8 +57,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{len(begun)} fan-outs begun again")
 
     def _once(self, console: Console) -> None:
-        standings = list(standing.open_ones())
-        if failed := standing.failed_ones():
+        standings = list(progress.open_ones())
+        if failed := progress.failed_ones():
             console.print(f"{failed:,} failed: see their last_error in the admin, then fanouts --retry.")
         if not standings:
             console.print("No fan-out is under way.")

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from mydjangoapp.exceptions import FeedError
-from mydjangoapp.pruning import prune
+from mydjangoapp.ops.pruning import prune
 
 
 class Command(BaseCommand):

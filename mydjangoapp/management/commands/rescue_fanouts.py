@@ -4,9 +4,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from mydjangoapp import outbox, rescue, tasks
+from mydjangoapp import outbox, tasks
 from mydjangoapp.events import publishing
 from mydjangoapp.exceptions import FeedError
+from mydjangoapp.fanout import rescue
 
 
 class Command(BaseCommand):

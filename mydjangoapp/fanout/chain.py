@@ -16,12 +16,13 @@ from typing import Any
 from django.db.models import F, Q
 from django.utils import timezone
 
-from . import announcements, database, failpoints
-from .conf import conf
-from .exceptions import FeedError, PhotoIdTooLarge
-from .homefeed import delivery, followers
-from .homefeed.delivery import Claim, Status, Verdict
-from .models import FanOut, Photo
+from .. import domain_events, failpoints
+from ..conf import conf
+from ..connections import database
+from ..exceptions import FeedError, PhotoIdTooLarge
+from ..homefeed import delivery, followers
+from ..homefeed.delivery import Claim, Status, Verdict
+from ..models import FanOut, Photo
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ def _is_pulled(photo: int, author: object) -> bool:
     with database.atomic():
         figures = {"cursor": total, "reached": total, "total": total, "started_at": timezone.now()}
         if _close(photo, FanOut.State.DONE, **figures):
-            announcements.fanouts_finished(database.primary(FanOut).filter(photo_id=photo), {photo: author})
+            domain_events.fanouts_finished(database.primary(FanOut).filter(photo_id=photo), {photo: author})
     return True
 
 

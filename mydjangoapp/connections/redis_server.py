@@ -22,10 +22,10 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError, NoScriptError, RedisError, TimeoutError
 from redis.retry import Retry
 
+from ..conf import conf
+from ..exceptions import FeedError
 from . import patience
 from .breaker import Breaker
-from .conf import conf
-from .exceptions import FeedError
 
 if TYPE_CHECKING:
     from redis import Redis

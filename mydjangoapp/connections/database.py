@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from django.db import connections, models, router, transaction
 from django.db.transaction import Atomic
 
-from .conf import conf
+from ..conf import conf
 from .patience import Patience, bounded_by
 
 READ_COMMITTED = "read committed"
@@ -17,7 +17,7 @@ Row = TypeVar("Row", bound=models.Model)
 
 def writer() -> str:
     """Alias of the database that takes the app's rows. One database has all of them, and the users."""
-    from .models import FanOut  # here, because models use this module
+    from ..models import FanOut  # here, because models use this module
 
     return router.db_for_write(FanOut)
 

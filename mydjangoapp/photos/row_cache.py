@@ -20,10 +20,10 @@ from django.core.cache import cache, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from .. import database, patience
-from ..breaker import Breaker
 from ..conf import conf
-from . import keys
+from ..connections import database, patience
+from ..connections.breaker import Breaker
+from ..homefeed import keys
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Value
 
-from .. import database
 from ..conf import conf
+from ..connections import database
 from ..models import Block, Follow, Mute, PastFollow, Photo
 
 

@@ -11,9 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from .. import standing
 from ..events.transport import all_there_are
 from ..exceptions import DATABASE_AWAY, FeedError
+from ..fanout import progress
 from ..models import Publication
 
 logger = logging.getLogger(__name__)
@@ -58,9 +58,9 @@ class Ledger(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
             figures = {
-                "fanouts_failed": ("Fan-outs that were given up", standing.failed_ones()),
-                "fanouts_longest_wait": ("Seconds that a fan-out has waited", standing.longest_wait()),
-                "fanouts_longest_silence": ("Seconds of silence under way", standing.longest_silence()),
+                "fanouts_failed": ("Fan-outs that were given up", progress.failed_ones()),
+                "fanouts_longest_wait": ("Seconds that a fan-out has waited", progress.longest_wait()),
+                "fanouts_longest_silence": ("Seconds of silence under way", progress.longest_silence()),
                 "events_outbox": ("Rows that wait to be published", Publication.objects.count()),
             }
         except DATABASE_AWAY as error:

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ..conf import conf
+from ..connections.redis_server import Store
 from ..exceptions import FeedsRefused, FeedsUnavailable
-from ..redis_store import Store
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -10,12 +10,12 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import database
-from .conf import conf
-from .events.transport import all_there_are
-from .exceptions import FeedError
-from .homefeed import relations
-from .models import FanOut, UploadKey
+from ..conf import conf
+from ..connections import database
+from ..events.transport import all_there_are
+from ..exceptions import FeedError
+from ..homefeed import relations
+from ..models import FanOut, UploadKey
 
 AT_ONCE = 1_000  # rows
 RECEIPTS_DAYS = 1  # a change that is older and still in the outbox is applied once more

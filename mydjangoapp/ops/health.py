@@ -11,11 +11,12 @@ from health_check.checks import Database
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 from health_check.views import HealthCheckView
 
-from .. import broker, standing
 from ..conf import conf
+from ..connections import broker
 from ..events.transport import all_there_are
 from ..exceptions import DATABASE_AWAY, FeedError
-from ..homefeed import connection
+from ..fanout import progress
+from ..homefeed import feeds_redis
 
 
 @dataclasses.dataclass
@@ -24,9 +25,9 @@ class FeedsRedis(HealthCheck):  # type: ignore[misc]  # comes without types
 
     def run(self) -> None:
         try:
-            connection.ping()
-            policy = connection.eviction_policy()
-            persists = connection.persists()
+            feeds_redis.ping()
+            policy = feeds_redis.eviction_policy()
+            persists = feeds_redis.persists()
         except FeedError as error:
             raise ServiceUnavailable(str(error)) from error
         wrong = []
@@ -53,8 +54,8 @@ class Deliveries(HealthCheck):  # type: ignore[misc]  # comes without types
 
     def run(self) -> None:
         try:
-            waiting, silent = standing.longest_wait(), standing.longest_silence()
-            failed = standing.failed_ones()
+            waiting, silent = progress.longest_wait(), progress.longest_silence()
+            failed = progress.failed_ones()
         except DATABASE_AWAY as error:
             raise ServiceWarning("unknown without the database") from error
         wrong = []

@@ -1,4 +1,4 @@
-"""`manage.py demo`, or `make demo`: the whole site on this machine, and one upload to watch."""
+"""`make demo`: the whole site on this machine, and one upload to watch."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import django
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.cache import caches
@@ -26,7 +27,7 @@ from django.utils.crypto import get_random_string
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from proj.servers import (
+from devtools.servers import (
     LOOPBACK,
     RedisServer,
     ServerFailed,
@@ -43,7 +44,7 @@ AUTHOR = "demo-author"
 ROWS = 5_000
 
 
-class Command(BaseCommand):
+class Demo(BaseCommand):
     help = "Starts Redis, worker, beat and web server; an author with many followers uploads a photo."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -236,3 +237,9 @@ def _print_feed(console: Console, author: Any, site: str) -> None:
         console.print(f"  {photo['id']}  {at}  {name}: {photo['description']}  {photo['photo_url']}")
     connection.close()
     sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proj.settings")
+    django.setup()
+    Demo().run_from_argv(["make", "demo", *sys.argv[1:]])

@@ -9,9 +9,9 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import UploadedFile
 from PIL import Image, ImageCms, ImageOps
 
+from ..conf import conf
+from ..exceptions import BadUpload, UploadsBusy
 from . import decoding
-from .conf import conf
-from .exceptions import BadUpload, UploadsBusy
 
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 QUALITY = 92  # of JPEG and WebP: no loss that is seen, at about the size that cameras write

@@ -10,9 +10,9 @@ from datetime import datetime
 from django.db.models import Min
 from django.utils import timezone
 
-from .exceptions import FeedError
-from .homefeed import delivery
-from .models import FanOut
+from ..exceptions import FeedError
+from ..homefeed import delivery
+from ..models import FanOut
 
 logger = logging.getLogger(__name__)
 

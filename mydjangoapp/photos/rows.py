@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 
-from .. import database
+from ..connections import database
 from ..models import Like, Photo
-from .cached import Kind
+from .row_cache import Kind
 
 
 class PhotoRow(NamedTuple):

@@ -16,13 +16,14 @@ from django.db.models import Q
 from django.utils import timezone
 from more_itertools import batched
 
-from . import announcements, database
-from .conf import conf
-from .exceptions import FeedsRefused
-from .fanouts import Enqueue, cancel
-from .homefeed import delivery, queue
-from .homefeed.delivery import Progress
-from .models import FanOut, Photo
+from .. import domain_events
+from ..conf import conf
+from ..connections import database
+from ..exceptions import FeedsRefused
+from ..homefeed import delivery, queue
+from ..homefeed.delivery import Progress
+from ..models import FanOut, Photo
+from .chain import Enqueue, cancel
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ def settle(enqueue: Enqueue) -> Settled:
         database.primary(FanOut).filter(id__in=[row.pk for row in now_done]).update(
             state=FanOut.State.DONE, last_error=""
         )
-        announcements.fanouts_finished(now_done, authors)
+        domain_events.fanouts_finished(now_done, authors)
     reopened = 0
     for photo in lost:
         if not ended.filter(photo_id=photo).update(finished_at=None, heartbeat_at=timezone.now()):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from celery import current_app
 from celery.signals import before_task_publish
 
+from ..conf import conf
 from . import patience
 from .breaker import Breaker
-from .conf import conf
 
 if TYPE_CHECKING:
     from celery import Task

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
-from .conf import conf
-from .exceptions import UploadsBusy
+from ..conf import conf
+from ..exceptions import UploadsBusy
 
 PER_PIXEL = 8  # bytes: what a pixel of a JPEG takes at most; UPLOAD_MAX_PIXELS counts such pixels
 MOST_WAITING = 2  # uploads; more would take all threads of the web server

@@ -1,0 +1,55 @@
+"""The app's settings, in one dict of the site::
+
+    MYDJANGOAPP = {"REDIS_URL": "redis://feeds.internal:6379/0", "BATCH_SIZE": 5_000}
+
+Nothing is cached: a value is looked up, and checked, at the moment it is used, so tests and
+`override_settings` see their change at once. `manage.py check` reports every wrong one beforehand
+(see `checks.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .kinds import DICT_NAME, Setting, configured
+from .settings import Conf
+
+__all__ = ["Conf", "as_markdown", "conf", "configured", "declared", "from_environ"]
+
+OWN_NAMES = ("REDIS_URL", "EVENTS_URL")  # environment variables that count without the prefix, too
+
+conf = Conf()
+
+
+def declared() -> Iterator[Setting[Any]]:
+    """Every setting there is, in the order of this file."""
+    return (value for value in vars(Conf).values() if isinstance(value, Setting))
+
+
+def from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    """A `MYDJANGOAPP` dict from variables `MYDJANGOAPP_<NAME>`; `REDIS_URL` and `EVENTS_URL` by their own
+    names, too.
+
+    A value that cannot be read as its type is passed on as text, so that `manage.py check` names it.
+    """
+    found: dict[str, Any] = {}
+    for setting in declared():
+        text = environ.get(f"{DICT_NAME}_{setting.name}")
+        if text is None:
+            continue
+        try:
+            found[setting.name] = setting.parse(text)
+        except ValueError:
+            found[setting.name] = text
+    for name in OWN_NAMES:
+        if name not in found and environ.get(name):
+            found[name] = environ[name]
+    return found
+
+
+def as_markdown() -> str:
+    """The settings as the table that the README shows."""
+    rows = ["| setting | default | unit | why |", "|---|---|---|---|"]
+    rows += [f"| `{s.name}` | `{s.default!r}` | {s.unit} | {s.why} |" for s in declared()]
+    return "\n".join(rows)

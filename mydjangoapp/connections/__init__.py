@@ -1,0 +1,1 @@
+"""The servers that the app talks to: Redis, the message broker, the database."""
