@@ -25,8 +25,9 @@ $(VENV)/dev: $(VENV)/site pyproject.toml
 demo: $(VENV)/site ## an author with 100,000 followers uploads; ARGS="--followers 1500000 --exit"
 	@$(BIN)/python -m devtools.demo $(ARGS)
 
-lint: $(VENV)/dev ## ruff, mypy
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+lint: $(VENV)/dev ## ruff, mypy, import-linter
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy \
+	  && $(BIN)/lint-imports --no-logo
 
 # Each run of pytest has servers and a database of its own, so parts run side by side; without ARGS,
 # as what they choose may lie in one of them only.

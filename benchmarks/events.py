@@ -139,7 +139,7 @@ def take_list(number: int) -> float:
 
 def put_events(number: int) -> float:
     from mydjangoapp.events import publish_many
-    from mydjangoapp.events.transport import for_topic
+    from mydjangoapp.events.registry import for_topic
 
     transport = for_topic("bench")
     assert transport is not None  # the site's own Redis
@@ -158,8 +158,8 @@ def put_one_by_one(number: int) -> float:
 def take_events(number: int) -> float:
     """From the first handler call to the moment at which all are acknowledged."""
     from mydjangoapp.events import Message, Worker, action
+    from mydjangoapp.events.registry import for_topic
     from mydjangoapp.events.running import Runner
-    from mydjangoapp.events.transport import for_topic
 
     class BenchTakeWorker(Worker):
         topic, channel = "bench", "take"
@@ -180,7 +180,7 @@ def take_events(number: int) -> float:
     runner = Runner(worker, transport.consumer("bench", "take", timeout=30, max_in_flight=256))
     runner.run()
     rate = number / (time.perf_counter() - worker.began)
-    [left] = [one.lag for one in transport.standings() if one.topic == "bench"]
+    [left] = [one.lag for one in transport.channels() if one.topic == "bench"]
     if left or worker.seen != number:
         raise RuntimeError(f"{worker.seen} handled, {left} not acknowledged")
     return rate
@@ -246,7 +246,7 @@ def latency(number: int) -> list[float]:
 
 def _is_listening() -> bool:
     from mydjangoapp.events.redis_streams import keys
-    from mydjangoapp.events.redis_streams.connection import beside_the_feeds, store
+    from mydjangoapp.events.redis_streams.server import beside_the_feeds, store
 
     client: Any = store(beside_the_feeds()).client()
     return bool(
@@ -259,8 +259,8 @@ def note_times(number: int) -> list[float]:
     from datetime import UTC, datetime
 
     from mydjangoapp.events import Message, Worker, action
+    from mydjangoapp.events.registry import for_topic
     from mydjangoapp.events.running import Runner
-    from mydjangoapp.events.transport import for_topic
 
     class PhotosTimesWorker(Worker):
         topic, channel = "photos", "times"

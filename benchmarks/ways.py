@@ -39,6 +39,24 @@ def pipelined(photo: int, author: int, cursor: int = 0) -> None:
     _link(pipelined, photo, author, cursor, push)
 
 
+@shared_task(name="benchmarks.naive_to_the_end", acks_late=True)
+def naive_to_the_end(photo: int, author: int, cursor: int = 0) -> None:
+    """The chain word for word: one LPUSH per round trip, the next batch enqueued until no followers are left.
+    So each photo takes a task more than it has batches."""
+    redis = feeds_redis.client()
+    found: Any = redis.lrange(keys.followers(author), cursor, cursor + conf.BATCH_SIZE - 1)
+    for user in found:
+        redis.lpush(keys.homefeed(user.decode()), photo)
+    if found:
+        naive_to_the_end.delay(photo, author, cursor + conf.BATCH_SIZE)
+
+
+@shared_task(name="benchmarks.count", acks_late=True)
+def count(key: str) -> None:
+    """Celery's own floor: a task that only counts."""
+    feeds_redis.client().incr(key)
+
+
 def _link(task: Any, photo: int, author: int, cursor: int, push: Callable[[list[str]], object]) -> None:
     redis = feeds_redis.client()
     size = conf.BATCH_SIZE

@@ -1,4 +1,4 @@
-"""Bringing changes into Redis, cache and storage, surely: at once on commit, or else some seconds later.
+"""Brings committed changes into Redis, cache and storage: at once on commit, or else some seconds later.
 
 Each change is a row of the transaction that makes it. What was applied leaves a receipt in Redis. A change
 without one is applied again when it has settled: its process died right after the commit, Redis was away, or
@@ -9,10 +9,9 @@ number of times, in any order (`homefeed/followers.py`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.utils import timezone
@@ -20,87 +19,88 @@ from django.utils import timezone
 from .circles import projection
 from .conf import conf
 from .connections import broker, database
+from .connections.paging import in_pages
 from .connections.patience import Budget
 from .exceptions import FeedError, FeedsRefused
-from .homefeed import delivery, followers, keys, relations, turns
+from .homefeed import delivery, followers, keys, receipts, relations, turns
 from .homefeed.followers import Change
-from .models import Follow, GraphChange, Photo
+from .models import Follow, PendingChange, Photo, UserId
 from .photos import row_cache, rows
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 200  # rows a query
+ROWS_PER_QUERY = 200
 TURN_SECONDS = 10.0  # a process that has died while it emptied the outbox keeps others from it for so long
-FILE_IS_LEFT = 1  # in `last_row` of a deletion
-Verb = GraphChange.Verb
+Verb = PendingChange.Verb
 
 
-def note(followee: Any, changes: Sequence[Change]) -> list[int]:
-    """Writes changes of one author's followers down, in the transaction that makes them; returns the
-    rows' ids, for `settled`."""
-    follows = [change.row for change in changes if change.verb == "follow"]
-    waiting = [
-        GraphChange(verb=Verb.UNFOLLOW, follower_id=change.follower, followee_id=followee, row=change.row)
+def note_changes(author_id: UserId, changes: Sequence[Change]) -> list[int]:
+    """Writes down changes of one author's followers in the transaction that makes them; returns the ids of
+    the rows, for `settled`."""
+    unfollows = [
+        PendingChange(
+            verb=Verb.UNFOLLOW, user_id=change.follower_id, author_id=author_id, follow_id=change.follow_id
+        )
         for change in changes
         if change.verb == "unfollow"
     ]
-    if follows:
-        waiting.append(
-            GraphChange(verb=Verb.FOLLOW, followee_id=followee, row=min(follows), last_row=max(follows))
-        )
-    return [row.pk for row in write(waiting)]
+    if follow_ids := [change.follow_id for change in changes if change.verb == "follow"]:
+        first, last = min(follow_ids), max(follow_ids)
+        follows = PendingChange(verb=Verb.FOLLOW, author_id=author_id, follow_id=first, last_follow_id=last)
+        return [row.pk for row in write([*unfollows, follows])]
+    return [row.pk for row in write(unfollows)]
 
 
-def note_relation(*users: Any) -> list[int]:
-    """Writes down that whom these users want to see has changed, in the transaction that does it."""
-    return [row.pk for row in write(GraphChange(verb=Verb.RELATION, follower_id=user) for user in users)]
+def note_relation(*user_ids: UserId) -> list[int]:
+    """Writes down that whom these users want to see has changed, in the transaction that changes it."""
+    return [
+        row.pk for row in write(PendingChange(verb=Verb.RELATION, user_id=user_id) for user_id in user_ids)
+    ]
 
 
-def settled(noted: Sequence[int]) -> None:
-    """Says that these rows' changes are in Redis. Raises `FeedsUnavailable`, `FeedsRefused`."""
-    if noted:
-        relations.give_receipts(noted)
+def settled(row_ids: Sequence[int]) -> None:
+    """Notes in Redis that it has the changes of these rows. Raises `FeedsUnavailable`, `FeedsRefused`."""
+    if row_ids:
+        receipts.give(row_ids)
 
 
-def photos_changed(*photos: int) -> None:
-    """In the transaction that changes these photos: what is cached of them is void when it commits."""
-    _change(GraphChange(verb=Verb.PHOTO, row=photo) for photo in photos)
+def photos_changed(*photo_ids: int) -> None:
+    """Voids what is cached of these photos, when the transaction that changes them commits."""
+    _change(PendingChange(verb=Verb.PHOTO, photo_id=photo_id) for photo_id in photo_ids)
 
 
-def photo_deleted(photo: int, author: Any, file: str) -> None:
-    """In the transaction that deletes the photo: when it commits nobody sees it any more, its fan-out ends,
-    it is taken out of the lists in the background, and its file is removed."""
-    _change([GraphChange(verb=Verb.DELETED, row=photo, followee_id=author, file=file)])
+def photo_deleted(photo_id: int, author_id: UserId, file: str) -> None:
+    """Hides the photo, ends its fan-out, takes it out of the lists in the background and removes its file,
+    when the transaction that deletes it commits."""
+    _change([PendingChange(verb=Verb.DELETED, photo_id=photo_id, author_id=author_id, file=file)])
 
 
-def like_changed(user: Any, photo: int) -> None:
-    """In the transaction in which a user likes the photo, or no longer does."""
-    _change([GraphChange(verb=Verb.LIKES, follower_id=user, row=photo)])
+def like_changed(user_id: UserId, photo_id: int) -> None:
+    """Shows the new count, and whether the user likes the photo, when the transaction commits."""
+    _change([PendingChange(verb=Verb.LIKES, user_id=user_id, photo_id=photo_id)])
 
 
-def author_changed(user: Any) -> None:
-    """In the transaction that changes or deletes a user: everybody gets the new name; a user who is gone
-    leaves nothing in Redis."""
-    _change([GraphChange(verb=Verb.AUTHOR, follower_id=user)])
+def author_changed(user_id: UserId) -> None:
+    """Shows a user's new name when the transaction commits; of a deleted user, drops what Redis has."""
+    _change([PendingChange(verb=Verb.AUTHOR, user_id=user_id)])
 
 
-def circle_deleted(circle: int) -> None:
-    """In the transaction that deletes the circle: what Redis holds of it goes when it commits."""
-    _change([GraphChange(verb=Verb.CIRCLE, row=circle)])
+def circle_deleted(circle_id: int) -> None:
+    """Drops what Redis has of the circle, when the transaction that deletes it commits."""
+    _change([PendingChange(verb=Verb.CIRCLE, circle_id=circle_id)])
 
 
-def write(changes: Iterable[GraphChange]) -> list[GraphChange]:
+def write(changes: Iterable[PendingChange]) -> list[PendingChange]:
     """Writes rows of the outbox in the open transaction, for `bring_in`."""
-    return database.primary(GraphChange).bulk_create(changes)
+    return database.primary(PendingChange).bulk_create(changes)
 
 
-def _change(changes: Iterable[GraphChange]) -> None:
+def _change(changes: Iterable[PendingChange]) -> None:
     database.on_commit(partial(bring_in, write(changes)))
 
 
-def bring_in(changes: Sequence[GraphChange]) -> None:
-    """Applies changes that have been committed. Never raises: what cannot be done now is done by
-    `catch_up`."""
+def bring_in(changes: Sequence[PendingChange]) -> None:
+    """Applies committed changes. Never raises: `catch_up` does later what cannot be done now."""
     try:
         settled(_applied(changes))
     except FeedError as error:
@@ -120,92 +120,98 @@ def catch_up(budget: Budget | None = None) -> int:
 
 def _catch_up(budget: Budget | None) -> int:
     settled_before = timezone.now() - timedelta(seconds=conf.SETTLE_SECONDS)
-    outbox = database.primary(GraphChange)
-    waiting = outbox.filter(created_at__lt=settled_before).order_by("id")
-    done, last = 0, relations.outbox_position() if budget else 0
-    while some := list(waiting.filter(id__gt=last)[:AT_ONCE]):
-        last = some[-1].pk
-        ages = relations.receipts_held_for([row.pk for row in some])
-        held = [
-            row.pk
-            for row, age in zip(some, ages, strict=True)
-            if age is not None and age >= conf.SETTLE_SECONDS
-        ]
-        # Not forgotten yet: Redis may lose this one, too.
-        applied = _applied([row for row, age in zip(some, ages, strict=True) if age is None])
-        settled(applied)
-        if held:
-            outbox.filter(id__in=held).delete()
-            relations.forget_receipts(held)
-        done += len(applied)
+    waiting = database.primary(PendingChange).filter(created_at__lt=settled_before)
+    number, after = 0, receipts.outbox_position() if budget else 0
+    for changes in in_pages(waiting, size=ROWS_PER_QUERY, after=after):
+        number += _catch_up_page(changes)
         if budget and budget.is_spent:
-            relations.set_outbox_position(last)
-            return done
+            receipts.set_outbox_position(changes[-1].pk)
+            return number
     if budget:
-        relations.set_outbox_position(0)
-    return done
+        receipts.set_outbox_position(0)
+    return number
 
 
-def _applied(changes: Sequence[GraphChange]) -> list[int]:
-    """Applies them; returns the ids of the rows for which that could be done."""
-    done = []
-    photos = [row for row in changes if row.verb == Verb.PHOTO]
-    if photos and row_cache.changed(rows.PHOTOS.name, *(row.row for row in photos)):
-        done += [row.pk for row in photos]
-    for row in changes:
+def _catch_up_page(changes: Sequence[PendingChange]) -> int:
+    ages = receipts.held_for([change.pk for change in changes])
+    held = [
+        change.pk
+        for change, age in zip(changes, ages, strict=True)
+        if age is not None and age >= conf.SETTLE_SECONDS
+    ]
+    # Applied rows stay for now: Redis may lose these receipts, too.
+    applied = _applied([change for change, age in zip(changes, ages, strict=True) if age is None])
+    settled(applied)
+    if held:
+        database.primary(PendingChange).filter(id__in=held).delete()
+        receipts.forget(held)
+    return len(applied)
+
+
+def _applied(changes: Sequence[PendingChange]) -> list[int]:
+    """Applies changes; returns the ids of the rows that could be applied."""
+    row_ids = []
+    photos = [change for change in changes if change.verb == Verb.PHOTO]
+    if photos and row_cache.changed(rows.PHOTOS.name, *(change.photo_id for change in photos)):
+        row_ids += [change.pk for change in photos]
+    for change in changes:
         try:
-            if row.verb != Verb.PHOTO and _apply(row):
-                done.append(row.pk)
+            if change.verb != Verb.PHOTO and _apply(change):
+                row_ids.append(change.pk)
         except FeedsRefused as error:
-            logger.error("%s is not in Redis yet: %s", row, error)
-    return done
+            logger.error("%s is not in Redis yet: %s", change, error)
+    return row_ids
 
 
-def _apply(row: GraphChange) -> bool:
-    """Whether it could be done."""
-    match row.verb:
+def _apply(change: PendingChange) -> bool:
+    """Returns whether everything could be done."""
+    user_id: UserId = change.user_id
+    author_id: UserId = change.author_id
+    follow_id, photo_id = change.follow_id or 0, change.photo_id or 0  # set where the verb has one
+    match change.verb:
         case Verb.RELATION:
-            relations.changed(row.follower_id)
+            relations.changed(user_id)
         case Verb.LIKES:
-            relations.likes_changed(row.follower_id)
-            return not row.row or row_cache.changed(rows.PHOTOS.name, row.row)
+            relations.likes_changed(user_id)
+            return row_cache.changed(rows.PHOTOS.name, photo_id)
         case Verb.DELETED:
-            return _remove_photo(row)
+            return _remove_photo(change)
         case Verb.AUTHOR:
-            user: Any = row.follower_id
-            if not get_user_model()._base_manager.using(database.writer()).filter(pk=user).exists():
-                followers.forget(user)
-            return row_cache.changed(rows.AUTHORS.name, user)
+            if not get_user_model()._base_manager.using(database.writer()).filter(pk=user_id).exists():
+                followers.forget(user_id)
+            return row_cache.changed(rows.AUTHORS.name, user_id)
         case Verb.CIRCLE:
-            projection.forget(row.row)
+            projection.forget(change.circle_id)
         case Verb.UNFOLLOW:
-            followers.apply(row.followee_id, [Change("unfollow", row.follower_id, row.row)])
-            relations.drop_feeds(row.follower_id)
+            followers.apply(author_id, [Change("unfollow", user_id, follow_id)])
+            relations.drop_feeds(user_id)
         case _:
-            # Those that are gone again have an unfollow of their own.
-            made = database.primary(Follow)
-            made = made.filter(followee=row.followee_id, id__gte=row.row, id__lte=row.last_row)
-            there = made.order_by("id").values_list("follower_id", "id")
-            followers.apply(
-                row.followee_id,
-                (Change("follow", user, id_) for user, id_ in there.iterator(chunk_size=1_000)),
-            )
+            followers.apply(author_id, _follows(change))
     return True
 
 
-def _remove_photo(row: GraphChange) -> bool:
-    """Each step once: a file that cannot be removed must not send the removal from the lists again and
+def _follows(change: PendingChange) -> Iterator[Change]:
+    """The follows that are still there; those that are gone again have an unfollow of their own."""
+    made = database.primary(Follow).filter(
+        followee=change.author_id, id__gte=change.follow_id, id__lte=change.last_follow_id
+    )
+    for follower_id, follow_id in made.order_by("id").values_list("follower_id", "id").iterator(1_000):
+        yield Change("follow", follower_id, follow_id)
+
+
+def _remove_photo(change: PendingChange) -> bool:
+    """Does each step once: a file that cannot be removed must not start the removal from the lists again and
     again."""
-    if row.last_row != FILE_IS_LEFT:
-        photo, author = row.row, row.followee_id
-        if not row_cache.changed(rows.PHOTOS.name, photo):
+    if not change.only_file_is_left:
+        photo_id, author_id = change.photo_id or 0, change.author_id
+        if not row_cache.changed(rows.PHOTOS.name, photo_id):
             return False
-        delivery.cancel(photo, author)
-        if not broker.send_by_name("remove_from_homefeed", photo, broker.plain(author), 0):
+        delivery.cancel(photo_id, author_id)
+        if not broker.send_by_name("remove_from_homefeed", photo_id, broker.plain(author_id), 0):
             return False
-    if _remove_file(row.file):
+    if _remove_file(change.file):
         return True
-    database.primary(GraphChange).filter(pk=row.pk).update(last_row=FILE_IS_LEFT)
+    database.primary(PendingChange).filter(pk=change.pk).update(only_file_is_left=True)
     return False
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from django.core.files.base import File
 from django.db import IntegrityError
 
-from . import domain_events, failpoints, outbox, tasks
 from .circles import members
 from .connections import database
 from .exceptions import BadUpload
-from .fanout import chain
 from .models import Photo, UploadKey
-
-logger = logging.getLogger(__name__)
 
 
 def publish(
@@ -71,31 +66,3 @@ def publish(
 def _published_with(caller: Any, key: str) -> Photo | None:
     keys = UploadKey.objects.filter(user=caller, key=key)
     return database.primary(Photo).filter(id__in=keys.values("photo")).first()
-
-
-def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bool, **_: Any) -> None:
-    """Opens the fan-out of a new photo, whoever made it: the API, the admin, a shell, an import.
-
-    Fixtures (`raw`) bring their own rows. One that was changed is shown so at once.
-    """
-    if not created:
-        outbox.photos_changed(instance.pk)
-    elif not raw:
-        chain.open_for(instance)
-        # Before the events: a delivery must not wait for servers that carry something else.
-        database.on_commit(lambda: _enqueue(instance.pk, instance.user_id))
-        domain_events.photo_published(instance)
-
-
-def _enqueue(photo: int, author: Any) -> None:
-    failpoints.reach("committed", photo)
-    tasks.enqueue(photo, author)
-
-
-def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:
-    """For a photo that is gone, once that is certain: hides it at once, cancels its fan-out, takes it
-    out of the lists in the background and removes its file."""
-    chain.close_deleted(instance.pk)
-    outbox.photo_deleted(instance.pk, instance.user_id, str(instance.image or ""))
-    domain_events.photo_deleted(instance)
-    database.on_commit(lambda: failpoints.reach("deleted", instance.pk))

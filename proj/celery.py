@@ -9,11 +9,13 @@ from celery.signals import setup_logging
 from django.conf import settings
 
 from mydjangoapp import redis_transport
+from mydjangoapp.connections import task_database
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proj.settings")
 
 redis_transport.use()
 app = Celery("proj")
+task_database.keep(app)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

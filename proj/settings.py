@@ -83,6 +83,7 @@ TEMPLATES = [
 
 def _database() -> dict[str, Any]:
     database: dict[str, Any] = dict(env.db_url("DATABASE_URL", default=f"sqlite:///{VAR / 'site.sqlite3'}"))
+    database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
     if database["ENGINE"] == "django.db.backends.sqlite3":
         Path(database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         database["OPTIONS"] = {
@@ -95,7 +96,6 @@ def _database() -> dict[str, Any]:
         # Tests use the very file, so that worker processes beside them see the same rows.
         database["TEST"] = {"NAME": database["NAME"]}
     else:
-        database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
         database["CONN_HEALTH_CHECKS"] = True
         if database["ENGINE"] == "django.db.backends.postgresql":
             # libpq's own defaults wait for minutes.

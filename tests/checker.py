@@ -9,7 +9,8 @@ from typing import Any
 from more_itertools import batched
 
 from devtools.servers import Server, wait_until
-from mydjangoapp.homefeed import feeds_redis, keys
+from mydjangoapp.homefeed import delivery, feeds_redis, keys
+from mydjangoapp.homefeed.delivery import Counters
 from mydjangoapp.models import FanOut, Photo
 
 FIRST = 1_000_001  # follower ids of lists that tests fill by hand
@@ -72,6 +73,18 @@ def wait_for_end(photo: int, *, seconds: float = 60) -> str:
 def cursor(photo: int) -> int:
     """How far Redis is with a fan-out."""
     return int(feeds_redis.client().hget(keys.fanout(photo), "cursor") or 0)
+
+
+def counters(photo: int) -> Counters | None:
+    """A fan-out's counters in Redis."""
+    [found] = delivery.counters([photo])
+    return found
+
+
+def has_ended(photo: int) -> bool:
+    """Whether Redis says that the fan-out has served everybody."""
+    seen = counters(photo)
+    return seen is not None and seen.ended is not None
 
 
 def runs(task: str, *workers: Server) -> int:

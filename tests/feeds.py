@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 
 from mydjangoapp import uploads
 from mydjangoapp.homefeed import delivery
+from mydjangoapp.homefeed.delivery import Beginning, Message
 
 People = Callable[[int], list[Any]]
 ORACLE = """
@@ -78,8 +79,8 @@ def publish(user: Any, number: int = 1) -> list[int]:
 
 def carry(photo: int, author: Any) -> None:
     """A fan-out in this process, to its end."""
-    batch = delivery.claim(photo, author.pk, 0, redelivered=False, create=True)
-    assert delivery.serve(photo, author.pk, batch, lambda link: True) is delivery.Status.ENDED
+    batch = delivery.claim(Message(photo, author.pk), Beginning(without_followers=True))
+    assert delivery.serve(batch, lambda link: True).status is delivery.Status.ENDED
 
 
 def ids_of(answer: Any) -> list[int]:

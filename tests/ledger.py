@@ -8,8 +8,9 @@ from typing import Any
 from django.utils import timezone
 
 from mydjangoapp import uploads
-from mydjangoapp.fanout import chain, rescue
+from mydjangoapp.fanout import chain, settling
 from mydjangoapp.homefeed import delivery, keys
+from mydjangoapp.homefeed.delivery import Message
 from mydjangoapp.models import FanOut
 from tests.checker import state
 
@@ -17,7 +18,7 @@ from tests.checker import state
 class Sent(list[tuple[int, Any, int]]):
     """Where messages would go."""
 
-    def __call__(self, photo: int, user: Any, cursor: int) -> bool:
+    def __call__(self, photo: int, user: Any, cursor: int = 0) -> bool:
         self.append((photo, user, cursor))
         return True
 
@@ -28,15 +29,21 @@ def publish(author: Any) -> int:
 
 def carry(photo: int, author: Any, cursor: int = 0, *, redelivered: bool = False) -> Sent:
     sent = Sent()
-    chain.carry(photo, author.pk, cursor, redelivered=redelivered, enqueue=sent)
+    chain.carry(Message(photo, author.pk, cursor, redelivered), sent)
     return sent
 
 
 def settled(photo: int) -> str:
     """The state, when the time to settle has passed."""
-    followers_client().hincrbyfloat(keys.fanout(photo), "ended", -60)
-    rescue.settle(Sent())
+    let_time_pass(photo)
+    settling.settle(removed := Sent())
+    assert not removed, "the photo is there"
     return state(photo)
+
+
+def let_time_pass(photo: int, seconds: float = 60) -> None:
+    """As if the fan-out had ended so much earlier."""
+    followers_client().zincrby(keys.ended(), -seconds, str(photo))
 
 
 def grow_old(photo: int, seconds: float) -> None:

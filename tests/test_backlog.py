@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from mydjangoapp.fanout import chain, rescue
 from mydjangoapp.homefeed import feeds_redis, keys
+from mydjangoapp.homefeed.delivery import Message
 from mydjangoapp.models import FanOut
-from tests.checker import fill, state
+from tests.checker import fill, has_ended, state
 from tests.ledger import Sent, publish
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
@@ -50,11 +51,11 @@ class Backlog:
 
     def take(self) -> None:
         photo, cursor, at = self.waiting.pop(0)
-        chain.carry(photo, self.author.pk, cursor, redelivered=False, enqueue=self.enqueue, sent_at=at)
+        chain.carry(Message(photo, self.author.pk, cursor, sent_at=at), self.enqueue)
 
     def rescue(self) -> int:
         """`is_naive`: all that stood still for a lease, whether its message is lost or merely queued."""
-        return rescue.rescue(self.enqueue, by_hand=self.is_naive)
+        return rescue.rescue(self.enqueue, by_hand=self.is_naive).enqueued
 
 
 @pytest.mark.parametrize("is_naive", [False, True], ids=["engine", "naive"])
@@ -77,7 +78,7 @@ def test_a_queue_twenty_leases_long_is_not_fed_by_the_rescue(
     if is_naive:
         assert backlog.sent > 1.2 * batches
         return
-    assert all(FanOut.objects.get(photo_id=photo).finished_at for photo in photos)
+    assert all(has_ended(photo) for photo in photos)
     assert batches <= backlog.sent <= 1.2 * batches
 
 
@@ -93,7 +94,7 @@ def test_workers_that_are_away_for_twenty_leases_find_few_messages_more(author: 
     while backlog.waiting:
         backlog.take()
         backlog.rescue()
-    assert all(FanOut.objects.get(photo_id=photo).finished_at for photo in photos)
+    assert all(has_ended(photo) for photo in photos)
     assert len(photos) <= backlog.sent <= 1.2 * len(photos)
 
 
@@ -112,7 +113,7 @@ def test_one_lost_message_among_many_is_found_while_the_queue_moves(author: Any)
     assert backlog.rescue() == len(photos)
     while backlog.waiting:
         backlog.take()
-    assert FanOut.objects.get(photo_id=lost).finished_at is not None
+    assert has_ended(lost)
 
 
 def test_a_broker_that_was_wiped_is_noticed_by_one_probe(author: Any) -> None:
@@ -130,7 +131,7 @@ def test_a_sender_whose_clock_is_ahead_does_not_make_all_others_look_lost(author
     fill(author.pk, 5)
     backlog = Backlog(author)
     ahead, *photos = [publish(author) for _ in range(20)]
-    chain.carry(ahead, author.pk, 0, redelivered=False, enqueue=backlog.enqueue, sent_at=backlog.now + 3_600)
+    chain.carry(Message(ahead, author.pk, sent_at=backlog.now + 3_600), backlog.enqueue)
     backlog.pass_time(1.5 * LEASE)
     for photo in photos[:2]:
         backlog.enqueue(photo, author.pk, 0)

@@ -21,8 +21,8 @@ from mydjangoapp.circles.projection import Liked
 from mydjangoapp.events import publish
 from mydjangoapp.events.discovery import find
 from mydjangoapp.events.message import now
+from mydjangoapp.events.registry import for_topic
 from mydjangoapp.events.running import Runner
-from mydjangoapp.events.transport import for_topic
 from mydjangoapp.exceptions import BadUpload, NotAMember
 from mydjangoapp.models import Circle, Like, Photo
 from tests import feeds
@@ -290,7 +290,7 @@ def test_messages_wait_while_redis_is_away(
     keep()
     transport = for_topic("photos")
     assert transport is not None
-    [waiting] = transport.standings()
+    [waiting] = transport.channels()
     assert (waiting.deferred, waiting.dead) == (1, 0)
     settings.MYDJANGOAPP = here
     wait_until(

@@ -18,8 +18,8 @@ from devtools.servers import ROOT, wait_until
 from mydjangoapp import graph
 from mydjangoapp.connections import database
 from mydjangoapp.exceptions import Blocked
-from mydjangoapp.homefeed import keys
 from mydjangoapp.models import Block, Follow, Photo
+from mydjangoapp.photos import keys as cache_keys
 from mydjangoapp.photos import row_cache, rows
 from tests import servers
 from tests.feeds import publish
@@ -34,8 +34,8 @@ from django.core.management import call_command
 from django.db import connections, transaction
 from mydjangoapp import domain_events, graph, likes, tasks, uploads
 from mydjangoapp.connections import database
-from mydjangoapp.fanout import chain
-from mydjangoapp.models import FanOut, GraphChange, Like, Photo
+from mydjangoapp.fanout import ledger
+from mydjangoapp.models import FanOut, PendingChange, Like, Photo
 
 call_command("migrate", "--database", "feeds", verbosity=0)
 assert database.writer() == "feeds"
@@ -45,13 +45,13 @@ graph.follow(me, author)
 def fail(*_):
     raise RuntimeError("broken")
 
-open_for, chain.open_for = chain.open_for, fail
+open_for, ledger.open_for = ledger.open_for, fail
 try:
     uploads.publish(author, description="x", photo_url="https://example.com/x.jpg")
 except RuntimeError:
     pass
 assert not Photo.objects.exists(), "photo and fan-out are one transaction"
-chain.open_for = open_for
+ledger.open_for = open_for
 
 sent = []
 tasks.enqueue = lambda *message: sent.append(message) or True
@@ -81,8 +81,10 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connections
 from mydjangoapp import graph, uploads
-from mydjangoapp.fanout import chain
+from mydjangoapp.conf import conf
+from mydjangoapp.fanout import chain, settling
 from mydjangoapp.homefeed import feeds_redis, followers, keys, reader, rebuild
+from mydjangoapp.homefeed.delivery import Message
 from mydjangoapp.models import FanOut, Follow, Photo
 
 call_command("migrate", "--database", "feeds", verbosity=0)
@@ -96,9 +98,11 @@ redis.delete(keys.followers(author.pk))
 assert followers.ensure(author.pk), "made from the writer, which has the follow"
 photo = uploads.publish(author, description="x", photo_url="https://example.com/x.jpg")
 assert not Photo.objects.exists() and not Follow.objects.exists(), "the replica has neither"
-chain.carry(photo.pk, author.pk, 0, redelivered=False, enqueue=lambda *_: True)
+chain.carry(Message(photo.pk, author.pk), lambda *_: True)
+redis.zincrby(keys.ended(), -conf.SETTLE_SECONDS, photo.pk)
+settling.settle(lambda *_: True)
 row = FanOut.objects.using("feeds").get()
-assert (row.state, row.reached) == ("running", 1) and row.finished_at, "carried all the same"
+assert (row.state, row.reached) == ("done", 1) and row.finished_at, "carried all the same"
 redis.delete(keys.homefeed(me.pk))
 assert rebuild.build(me.pk), "built from the writer"
 for _ in range(2):
@@ -124,7 +128,7 @@ def test_the_app_works_on_the_database_that_takes_its_rows(tmp_path: Path, scrip
 
 def test_what_is_not_there_or_seen_from_an_old_snapshot_is_not_kept_for_others(author: Any) -> None:
     [photo] = publish(author)
-    names = keys.cached("photo", [photo, photo + 1])
+    names = cache_keys.cached("photo", [photo, photo + 1])
     with transaction.atomic():
         assert database.sees_what_is_committed() is (connection.vendor == "postgresql")
     if connection.vendor == "sqlite":

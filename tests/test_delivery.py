@@ -9,8 +9,8 @@ import pytest
 from devtools.servers import free_port, wait_until
 from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
 from mydjangoapp.homefeed import delivery, keys, scripts
-from mydjangoapp.homefeed.delivery import Status, Verdict
-from tests.checker import ALL_ONCE, Orders, fill, outcome
+from mydjangoapp.homefeed.delivery import Beginning, Message, Status, Verdict
+from tests.checker import ALL_ONCE, Orders, counters, cursor, fill, outcome
 
 pytestmark = pytest.mark.usefixtures("redis")
 AUTHOR = 7
@@ -27,18 +27,26 @@ def small(settings: Any) -> None:
     }
 
 
-def claim(photo: int, cursor: int = 0, **flags: bool) -> delivery.Claim:
-    return delivery.claim(photo, AUTHOR, cursor, **{"redelivered": False, "create": True, **flags})
+def claim(
+    photo: int, cursor: int = 0, *, redelivered: bool = False, create: bool = True, guard: bool = False
+) -> delivery.Claim:
+    beginning = Beginning(guard=guard) if create else None
+    return delivery.claim(Message(photo, AUTHOR, cursor, redelivered), beginning)
 
 
-def serve(photo: int, batch: delivery.Claim) -> tuple[Status, list[int]]:
+def granted(verdict: Verdict, start: int, stop: int, *, total: int = 35) -> delivery.Claim:
+    """A batch of photo 1 that a worker has in hand."""
+    return delivery.Claim(1, AUTHOR, verdict, start, stop, False, start, start, total, 1, None)
+
+
+def serve(batch: delivery.Claim) -> tuple[Status, list[int]]:
     enqueued = Orders()
-    return delivery.serve(photo, AUTHOR, batch, enqueued), enqueued
+    return delivery.serve(batch, enqueued).status, enqueued
 
 
 def carry_all(photo: int, **flags: bool) -> None:
     batch = claim(photo, **flags)
-    while (served := serve(photo, batch))[0] is Status.OVER:
+    while (served := serve(batch))[0] is Status.OVER:
         batch = claim(photo, served[1][0])
     assert served[0] is Status.ENDED
 
@@ -47,12 +55,12 @@ def test_a_batch_orders_the_next_link_once_and_leaves_the_rest_to_it(redis: Any)
     users = fill(AUTHOR, 25)
     first = claim(1)
     assert (first.verdict, first.start, first.stop) == (Verdict.START, 0, 10)
-    assert serve(1, first) == (Status.OVER, [10])
-    assert serve(1, first) == (Status.OVER, []), "served again: nothing more to do or to order"
+    assert serve(first) == (Status.OVER, [10])
+    assert serve(first) == (Status.OVER, []), "served again: nothing more to do or to order"
     second = claim(1, 10)
     assert (second.verdict, second.start, second.stop) == (Verdict.NEXT, 10, 20)
-    assert serve(1, second) == (Status.OVER, [20])
-    assert serve(1, claim(1, 20)) == (Status.ENDED, [])
+    assert serve(second) == (Status.OVER, [20])
+    assert serve(claim(1, 20)) == (Status.ENDED, [])
     assert outcome(1, users) == ALL_ONCE
     assert claim(1, 20).verdict == claim(1, 0).verdict == Verdict.ENDED
 
@@ -70,41 +78,38 @@ def test_a_redelivered_message_takes_over_at_once_and_others_after_the_lease(red
     users = fill(AUTHOR, 35)
     claim(1)
     dead = claim(1, 10)
-    assert serve(1, dead)[0] is Status.OVER  # died before its next link was on its way
+    assert serve(dead)[0] is Status.OVER  # died before its next link was on its way
     again = claim(1, 10, redelivered=True)
     assert (again.verdict, again.start) == (Verdict.TAKEOVER, 20), "goes on where the data says"
     assert claim(1, 0).verdict is Verdict.DUPLICATE
     wait_until(lambda: claim(1, 0).verdict is Verdict.TAKEOVER, seconds=5, what="the lease is over")
-    progress = delivery.progress(1)
-    assert progress is not None
-    assert progress.cursor == 20
-    batch = delivery.Claim(Verdict.TAKEOVER, 20, 30, ledger_due=False)
-    assert serve(1, batch) == (Status.OVER, [30])
-    assert serve(1, claim(1, 30))[0] is Status.ENDED
+    assert cursor(1) == 20
+    assert serve(granted(Verdict.TAKEOVER, 20, 30)) == (Status.OVER, [30])
+    assert serve(claim(1, 30))[0] is Status.ENDED
     assert outcome(1, users) == ALL_ONCE
 
 
 def test_nothing_is_begun_or_served_of_what_redis_does_not_know() -> None:
     fill(AUTHOR, 5)
     assert claim(1, create=False).verdict is Verdict.ABSENT
-    assert serve(1, delivery.Claim(Verdict.NEXT, 0, 10, ledger_due=False)) == (Status.ABSENT, [])
-    assert claim(2, has_followers=True).verdict is Verdict.START
-    assert (
-        delivery.claim(3, 8, 0, redelivered=False, create=True, has_followers=True).verdict is Verdict.ABSENT
-    )
+    assert serve(granted(Verdict.NEXT, 0, 10)) == (Status.ABSENT, [])
+    assert claim(2).verdict is Verdict.START
+    without_list = Message(3, 8)
+    assert delivery.claim(without_list, Beginning()).verdict is Verdict.UNLISTED
+    assert delivery.claim(without_list, Beginning(without_followers=True)).verdict is Verdict.START
 
 
 def test_a_cancelled_fanout_is_absent_for_whoever_carries_it(redis: Any) -> None:
     fill(AUTHOR, 25)
     batch = claim(1)
     delivery.cancel(1)
-    assert serve(1, batch) == (Status.ABSENT, [])
+    assert serve(batch) == (Status.ABSENT, [])
     assert not redis.exists(keys.fanout(1), keys.running(AUTHOR))
 
 
 def test_a_guarded_chain_gives_nobody_a_second_copy(redis: Any) -> None:
     users = fill(AUTHOR, 25)
-    serve(1, claim(1))  # ten have it; then the hash is lost, and not the feeds
+    serve(claim(1))  # ten have it; then the hash is lost, and not the feeds
     redis.delete(keys.fanout(1))
     carry_all(1, guard=True)
     assert outcome(1, users) == ALL_ONCE
@@ -113,9 +118,9 @@ def test_a_guarded_chain_gives_nobody_a_second_copy(redis: Any) -> None:
 def test_a_list_that_is_not_the_cursors_own_begins_the_chain_again_guarded(redis: Any) -> None:
     users = fill(AUTHOR, 25)
     batch = claim(1)
-    serve(1, batch)
+    serve(batch)
     redis.delete(keys.followers(AUTHOR))
-    assert serve(1, batch) == (Status.ABSENT, [])
+    assert serve(batch) == (Status.ABSENT, [])
     redis.rpush(keys.followers(AUTHOR), *reversed(users))
     redis.hset(keys.state(AUTHOR), "generation", "another")
     assert claim(1, 10, create=False).verdict is Verdict.ABSENT
@@ -167,7 +172,7 @@ def test_wrong_typed_feeds_are_counted_wherever_they_stand(redis: Any) -> None:
         redis.set(keys.homefeed(user), "x")
     carry_all(1)
     assert outcome(1, [users[i] for i in (1, 2, 4, 5, 6, 7)]) == ALL_ONCE
-    progress = delivery.progress(1)
+    progress = counters(1)
     assert progress is not None
     assert (progress.reached, progress.refused, progress.total) == (6, 3, 9)
     assert progress.ended
@@ -187,12 +192,12 @@ def test_out_of_memory_is_refused_before_the_first_push_and_nothing_is_half_done
     redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(FeedsRefused, match="out of memory"):
-            serve(1, batch)
+            serve(batch)
     finally:
         redis.config_set("maxmemory", 0)
     assert not any(redis.exists(keys.homefeed(user)) for user in users)
-    assert delivery.progress(1).cursor == 0  # type: ignore[union-attr]
-    assert serve(1, batch)[0] is Status.ENDED
+    assert cursor(1) == 0
+    assert serve(batch)[0] is Status.ENDED
     assert outcome(1, users) == ALL_ONCE
 
 
@@ -235,7 +240,7 @@ def test_a_next_link_that_the_broker_refuses_is_sent_again() -> None:
         tries.append(link)
         return len(tries) > 2
 
-    assert delivery.serve(1, AUTHOR, claim(1), refuse_twice) is Status.OVER
+    assert delivery.serve(claim(1), refuse_twice).status is Status.OVER
     assert tries == [10, 10, 10]
 
 
@@ -249,6 +254,6 @@ def test_a_worker_whose_link_is_taken_over_meanwhile_may_be_ordered_twice(redis:
         redis.hdel(keys.fanout(1), "sent")  # what a takeover of this link does
         return True
 
-    assert delivery.serve(1, AUTHOR, batch, take_over) is Status.OVER
+    assert delivery.serve(batch, take_over).status is Status.OVER
     assert set(enqueued) == {10}
     assert outcome(1, users[:10]) == ALL_ONCE

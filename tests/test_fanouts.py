@@ -16,8 +16,9 @@ from devtools.servers import wait_until
 from mydjangoapp import tasks
 from mydjangoapp.checks import photo_ids_are_exact
 from mydjangoapp.exceptions import PhotoIdTooLarge
-from mydjangoapp.fanout import chain
+from mydjangoapp.fanout import chain, ledger
 from mydjangoapp.homefeed import delivery, keys
+from mydjangoapp.homefeed.delivery import Beginning, Message
 from mydjangoapp.models import FanOut, Photo
 from tests.checker import ALL_ONCE, fill, outcome, state
 from tests.feeds import ids_of, logged_in
@@ -57,7 +58,7 @@ def test_a_message_that_names_another_user_serves_the_authors_followers(
     users = fill(author.pk, 5)
     followers_client().rpush(keys.followers(other.pk), 42)
     photo = publish(author)
-    chain.carry(photo, other.pk, 0, redelivered=False, enqueue=Sent())
+    chain.carry(Message(photo, other.pk), Sent())
     assert outcome(photo, users, absent=[42]) == ALL_ONCE
     assert "serving its author's followers" in caplog.text
 
@@ -146,7 +147,7 @@ def test_a_photo_whose_fanout_cannot_be_written_is_not_saved(
     def fail(photo: Photo) -> None:
         raise RuntimeError("the database is locked")
 
-    monkeypatch.setattr(chain, "open_for", fail)
+    monkeypatch.setattr(ledger, "open_for", fail)
     with pytest.raises(RuntimeError):
         Photo.objects.create(user=author, description="from a shell")
     assert not Photo.objects.exists()
@@ -159,7 +160,7 @@ def test_a_photo_deleted_while_its_last_link_runs_is_taken_out_again(
     photo = publish(author)
     FanOut.objects.filter(photo_id=photo).update(state="cancelled")  # Redis could not be told,
     Photo.objects.filter(pk=photo)._raw_delete("default")
-    delivery.claim(photo, author.pk, 0, redelivered=False, create=True)  # and a chain goes on
+    delivery.claim(Message(photo, author.pk), Beginning())  # and a chain goes on
     tasks.insert_into_homefeed(photo, author.pk, 10_000)
     assert outcome(photo, users) == ALL_ONCE, "the chain did not look"
     workers()

@@ -14,8 +14,8 @@ from rest_framework.test import APIClient
 
 from devtools.servers import free_port
 from mydjangoapp import graph, likes, uploads
-from mydjangoapp.homefeed import keys
 from mydjangoapp.models import Photo
+from mydjangoapp.photos import keys as cache_keys
 from mydjangoapp.photos import row_cache, rows
 from tests.feeds import People, ids_of, logged_in, paged, publish
 
@@ -47,7 +47,7 @@ def test_round_trips_and_queries_of_a_page(pair: tuple[Any, Any], make_users: Pe
         client.get("/feed/")
         assert cost() == (trips, 0)
         photos = Photo.objects.values_list("id", flat=True)
-        cache.delete_many(keys.cached("photo", photos).values())
+        cache.delete_many(cache_keys.cached("photo", photos).values())
         assert cost()[1] == 1
         cache.clear()
         assert cost()[1] == 4

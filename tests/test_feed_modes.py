@@ -9,6 +9,7 @@ import pytest
 from mydjangoapp import graph
 from mydjangoapp.fanout import chain
 from mydjangoapp.homefeed import keys, reader
+from mydjangoapp.homefeed.delivery import Message
 from mydjangoapp.models import Photo
 from tests.feeds import People, carry, ids_of, logged_in, paged, publish, truth_of
 
@@ -47,7 +48,7 @@ def test_an_author_who_drops_under_pull_above_again_leaves_no_hole(
     client.get("/feed/")
     settings.MYDJANGOAPP = {**pushed, "PULL_ABOVE": 0}
     [pulled] = publish(author)
-    chain.carry(pulled, author.pk, 0, redelivered=False, enqueue=lambda *_: True)
+    chain.carry(Message(pulled, author.pk), lambda *_: True)
     assert str(pulled).encode() not in redis.lrange(keys.homefeed(me.pk), 0, -1)
     assert Photo.objects.get(id=pulled).fanout.state == "done"
     settings.MYDJANGOAPP = pushed

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mydjangoapp import graph
 from mydjangoapp.exceptions import FollowersBeingRebuilt
 from mydjangoapp.homefeed import delivery, feeds_redis, followers, keys, scripts
-from mydjangoapp.homefeed.delivery import Status, Verdict
+from mydjangoapp.homefeed.delivery import Beginning, Message, Status, Verdict
 from mydjangoapp.homefeed.followers import Change
 from mydjangoapp.models import Follow
 from tests.checker import ALL_ONCE, Orders, outcome
@@ -20,13 +20,13 @@ from tests.checker import ALL_ONCE, Orders, outcome
 
 def served_by(author: int, photo: int) -> dict[int, int]:
     """Carries a photo and counts each follower's copies, as the slices see the list."""
-    batch = delivery.claim(photo, author, 0, redelivered=False, create=True)
+    batch = delivery.claim(Message(photo, author), Beginning(without_followers=True))
     while True:
         enqueued = Orders()
-        status = delivery.serve(photo, author, batch, enqueued)
-        if status is Status.ENDED:
+        served = delivery.serve(batch, enqueued)
+        if served.status is Status.ENDED:
             break
-        batch = delivery.claim(photo, author, enqueued[0], redelivered=False)
+        batch = delivery.claim(Message(photo, author, enqueued[0]))
         assert batch.verdict is Verdict.NEXT
     client: Any = feeds_redis.client()
     wanted = str(photo).encode()
@@ -148,7 +148,7 @@ def test_compaction_drops_the_dead_and_the_marks_and_waits_for_running_fanouts(
 ) -> None:
     for user in followed[:10]:
         graph.unfollow(user, author)
-    delivery.claim(1, author.pk, 0, redelivered=False, create=True)
+    delivery.claim(Message(1, author.pk), Beginning())
     assert not followers.compact(author.pk), "a cursor points into the list"
     delivery.cancel(1)
     assert followers.compact(author.pk)
@@ -160,7 +160,7 @@ def test_a_compaction_is_given_up_when_a_fanout_begins(followed: list[Any], redi
     rewrite = followers._begin(author.pk, must_exist=True)
     assert rewrite
     before = redis.lrange(keys.followers(author.pk), 0, -1)
-    delivery.claim(1, author.pk, 0, redelivered=False, create=True)
+    delivery.claim(Message(1, author.pk), Beginning())
     _finish_compaction(author.pk, rewrite)
     assert redis.lrange(keys.followers(author.pk), 0, -1) == before
     assert not redis.exists(keys.rewrite(author.pk), keys.next_followers(author.pk))
@@ -252,6 +252,6 @@ def test_a_late_follow_of_one_who_has_left_again_does_not_bring_him_back(
 def test_a_fanout_whose_state_was_lost_does_not_hold_up_compaction(
     followed: list[Any], redis: Any, author: Any
 ) -> None:
-    delivery.claim(1, author.pk, 0, redelivered=False, create=True)
+    delivery.claim(Message(1, author.pk), Beginning())
     redis.delete(keys.fanout(1))
     assert followers.compact(author.pk)

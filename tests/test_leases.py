@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 from mydjangoapp.exceptions import FollowersBeingRebuilt
-from mydjangoapp.fanout import chain, rescue
+from mydjangoapp.fanout import ledger, rescue, settling
 from mydjangoapp.homefeed import delivery, feeds_redis, followers, keys, rebuild, turns
-from mydjangoapp.homefeed.delivery import Verdict
+from mydjangoapp.homefeed.delivery import Beginning, Message, Verdict
 from mydjangoapp.models import FanOut, Follow
-from tests.checker import ALL_ONCE, fill, outcome, state
-from tests.ledger import Sent, carry, publish
+from tests.checker import ALL_ONCE, fill, has_ended, outcome, state
+from tests.ledger import Sent, carry, grow_old, let_time_pass, publish, settled
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
 SET_BACK = 10_000  # seconds
 
 
 def claim(photo: int, author: Any, cursor: int = 0, *, redelivered: bool = False) -> delivery.Claim:
-    return delivery.claim(photo, author.pk, cursor, redelivered=redelivered, create=True)
+    return delivery.claim(Message(photo, author.pk, cursor, redelivered), Beginning())
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_clock_set_back_does_not_make_a_chains_lease_young(author: Any, redis:
     FanOut.objects.filter(photo_id=photo).update(heartbeat_at="2020-01-01T00:00:00Z")
     redis.hset(keys.queue(), "moved", redis.time()[0] + SET_BACK)
     sent = Sent()
-    assert rescue.rescue(sent) == 1, "the rescue does not take it for alive"
+    assert rescue.rescue(sent).enqueued == 1, "the rescue does not take it for alive"
     [(_, _, cursor)] = sent
     while sent := carry(photo, author, cursor, redelivered=True):
         cursor = sent[0][2]
@@ -106,8 +106,8 @@ def test_a_clock_set_back_holds_up_neither_builds_nor_turns(author: Any, redis: 
     redis.set(keys.build(author.pk), "a reader who is gone", px=SET_BACK * 1000)
     assert rebuild.build(author.pk) is True
     redis.set(keys.rescuing(), "a rescue that is over", px=SET_BACK * 1000)
-    assert delivery.rescue_is_wanted() is True
-    assert delivery.rescue_is_wanted() is False
+    assert rescue.is_wanted() is True
+    assert rescue.is_wanted() is False
     with turns.held(keys.catching_up(), 10) as got, turns.held(keys.catching_up(), 10) as other:
         assert (got, other) == (True, False)
     with turns.held(keys.catching_up(), 10) as got:
@@ -118,10 +118,11 @@ def test_a_clock_set_back_does_not_put_off_settling(author: Any, redis: Any, set
     fill(author.pk, 5)
     photo = publish(author)
     carry(photo, author)
-    redis.hincrbyfloat(keys.fanout(photo), "ended", SET_BACK)
-    assert rescue.settle(Sent()).more is True, "counted from now on"
-    redis.hincrbyfloat(keys.fanout(photo), "ended", -1)
-    rescue.settle(Sent())
+    let_time_pass(photo, -SET_BACK)
+    settling.settle(Sent())
+    assert state(photo) == "waiting", "counted from now on"
+    let_time_pass(photo, 1)
+    settling.settle(Sent())
     assert state(photo) == "done"
 
 
@@ -145,6 +146,7 @@ def test_a_rebuild_that_was_taken_over_is_not_taken_for_no_followers(
     assert state(photo) == "waiting"
     redis.delete(keys.rewrite(author.pk))
     carry(photo, author)
+    assert settled(photo) == "done"
     assert FanOut.objects.get(photo_id=photo).reached == 5
     assert outcome(photo, [user.pk for user in people]) == ALL_ONCE
 
@@ -166,7 +168,7 @@ def test_a_failed_fanout_keeps_neither_compaction_nor_repair_from_the_list(
         redis.delete(keys.fanout(photo))
         redis.set(keys.fanout(photo), "of a wrong type")
         for _ in range(2):
-            chain.count_refusal(photo, author.pk)
+            ledger.count_refusal(photo, author.pk)
         assert not redis.exists(keys.running(author.pk), keys.fanout(photo))
     assert state(photo) == "failed"
     assert followers.compact(author.pk) is True
@@ -207,13 +209,14 @@ def test_a_list_built_after_redis_lost_the_end_of_a_fanout_gets_no_second_copy(
     cursor = 10
     while sent := carry(photo, author, cursor):
         cursor = sent[0][2]
-    assert FanOut.objects.get().finished_at is not None
+    assert has_ended(photo)
     redis.flushdb()  # a crash takes the end back
     for key, value in before.items():
         redis.restore(key, 0, value)
     assert rebuild.build(me.pk)
+    grow_old(photo, 4)
     sent = Sent()
-    assert rescue.settle(sent).reopened == 1
+    assert rescue.rescue(sent).enqueued == 1
     cursor = sent[0][2]
     while sent := carry(photo, author, cursor):
         cursor = sent[0][2]

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from devtools.servers import free_port
 from mydjangoapp.events import publish
-from mydjangoapp.events.transport import for_topic
+from mydjangoapp.events.registry import for_topic
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -24,7 +24,7 @@ from mydjangoapp import graph, outbox, tasks, uploads
 from mydjangoapp.connections.patience import Budget
 from mydjangoapp.exceptions import FeedsUnavailable
 from mydjangoapp.homefeed import keys, turns, verify
-from mydjangoapp.models import FanOut, Follow, GraphChange
+from mydjangoapp.models import FanOut, Follow, PendingChange
 from tests import servers
 from tests.conftest import connect
 from tests.feeds import carry, ids_of, logged_in, publish, truth_of
@@ -47,7 +47,7 @@ def redis_away(settings: Any) -> Any:
 
 def settle() -> int:
     """Lets the time pass that a change needs to settle, and catches up."""
-    GraphChange.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    PendingChange.objects.update(created_at=timezone.now() - timedelta(minutes=1))
     client: Any = connect(servers.REDIS)
     for row in client.zrange(keys.receipts(), 0, -1):
         client.zincrby(keys.receipts(), -60, row)
@@ -79,7 +79,7 @@ def test_changes_made_while_redis_is_away_arrive_when_it_is_back(
     assert settle() == 0, "each once, and then forgotten"
     assert not redis.exists(keys.receipts())
     assert ids_of(client.get("/feed/")) == [photos[1]] == truth_of(me)
-    assert not GraphChange.objects.exists()
+    assert not PendingChange.objects.exists()
 
 
 def test_a_process_that_dies_right_after_its_commit_loses_nothing(
@@ -143,10 +143,10 @@ def test_a_receipt_counts_from_when_it_was_given(make_users: People, redis: Any)
     me, author, first = make_users(3)
     graph.follow(first, author)
     graph.follow(me, author)
-    GraphChange.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    PendingChange.objects.update(created_at=timezone.now() - timedelta(minutes=1))
     redis.zadd(keys.receipts(), {row: redis.time()[0] + 10 for row in redis.zrange(keys.receipts(), 0, -1)})
     assert outbox.catch_up() == 0
-    assert GraphChange.objects.count() == 2, "kept: Redis may lose both yet"
+    assert PendingChange.objects.count() == 2, "kept: Redis may lose both yet"
     redis.delete(keys.receipts())
     redis.delete(keys.marks(author.pk))
     redis.rpop(keys.followers(author.pk))
@@ -157,7 +157,7 @@ def test_a_receipt_counts_from_when_it_was_given(make_users: People, redis: Any)
 def test_a_change_that_redis_refuses_does_not_stop_the_others(make_users: People, redis: Any) -> None:
     me, bad, good, other = make_users(4)
     graph.follow(other, good)
-    GraphChange.objects.all().delete()
+    PendingChange.objects.all().delete()
     redis.delete(keys.followers(bad.pk))
     redis.set(keys.followers(bad.pk), "of a wrong type")
     graph.follow(me, bad)
@@ -166,11 +166,11 @@ def test_a_change_that_redis_refuses_does_not_stop_the_others(make_users: People
     redis.config_set("maxmemory", 0)
     assert settle() == 1
     assert followers_of(redis, good) == [other.pk, me.pk]
-    assert [row.followee_id for row in GraphChange.objects.order_by("id")] == [bad.pk, good.pk]
+    assert [row.author_id for row in PendingChange.objects.order_by("id")] == [bad.pk, good.pk]
     redis.delete(keys.followers(bad.pk))
     assert settle() == 1
     settle()
-    assert not GraphChange.objects.exists()
+    assert not PendingChange.objects.exists()
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_what_changes_while_the_cache_is_away_is_shown_when_it_is_back(
     assert (photo["id"], photo["like_count"], photo["liked"]) == (second, 1, True)
     assert photo["author"]["name"] == "Ada"
     settle()
-    assert not GraphChange.objects.exists()
+    assert not PendingChange.objects.exists()
 
 
 def test_likes_given_while_redis_is_away_are_shown_when_it_is_back(
@@ -240,13 +240,13 @@ def test_a_change_that_has_arrived_does_nothing_the_second_time(make_users: Peop
     assert {key: redis.dump(key) for key in redis.keys("*")} == {
         key: value for key, value in before.items() if key != keys.receipts().encode()
     }
-    assert not GraphChange.objects.exists()
+    assert not PendingChange.objects.exists()
 
 
 def test_fresh_changes_are_left_to_settle(make_users: People) -> None:
     graph.follow(*make_users(2))
     assert outbox.catch_up() == 0
-    assert GraphChange.objects.count() == 1
+    assert PendingChange.objects.count() == 1
 
 
 def test_a_rolled_back_change_leaves_nothing(make_users: People, redis: Any) -> None:
@@ -259,14 +259,14 @@ def test_a_rolled_back_change_leaves_nothing(make_users: People, redis: Any) -> 
 
     with pytest.raises(RuntimeError):
         follow_and_fail()
-    assert not GraphChange.objects.exists()
+    assert not PendingChange.objects.exists()
     assert not redis.exists(keys.followers(author.pk))
 
 
 def test_an_import_is_a_row_for_each_thousand(make_users: People, redis: Any) -> None:
     [author], others = make_users(1), make_users(1_500)
     graph.follow_many(others, author)
-    assert GraphChange.objects.count() == 2
+    assert PendingChange.objects.count() == 2
     redis.flushdb()
     redis.rpush(keys.followers(author.pk), str(author.pk))
     assert settle() == 2
@@ -278,7 +278,7 @@ def test_what_cannot_be_applied_now_is_kept(make_users: People, redis_away: Any)
     redis_away(True)
     with pytest.raises(FeedsUnavailable):
         settle()
-    assert GraphChange.objects.count() == 1
+    assert PendingChange.objects.count() == 1
 
 
 def test_catching_up_during_an_import_leaves_each_follower_once(
@@ -337,7 +337,7 @@ def test_a_photo_whose_deleter_is_killed_right_after_the_commit_is_gone_everywhe
     wait_until(lambda: ids_of(client.get("/feed/")) == [], seconds=20, what="nobody sees it")
     wait_until(lambda: not redis.exists(keys.homefeed(me.pk)), seconds=20, what="it is out of the list")
     wait_until(lambda: not file.exists(), seconds=20, what="its file is removed")
-    wait_until(lambda: not GraphChange.objects.exists(), seconds=20, what="nothing is left to do")
+    wait_until(lambda: not PendingChange.objects.exists(), seconds=20, what="nothing is left to do")
 
 
 def test_likes_and_names_whose_process_is_killed_right_after_the_commit_are_shown(
@@ -365,7 +365,7 @@ def test_a_like_that_redis_lost_in_a_crash_is_told_again(make_users: People, red
     assert client.get("/feed/").json()["results"][0]["liked"] is False
     before = redis.get(keys.likes(me.pk))
     assert client.put(f"/photos/{photo}/like/").status_code == 204
-    row = GraphChange.objects.get(verb="likes").pk
+    row = PendingChange.objects.get(verb="likes").pk
     redis.set(keys.likes(me.pk), before)  # as if the AOF had ended before the like,
     redis.zrem(keys.receipts(), row)  # and before its receipt
     settle()
@@ -395,15 +395,15 @@ def test_an_unfollow_brought_in_by_the_outbox_drops_the_followers_list(
 
 
 def many_rows(number: int) -> None:
-    GraphChange.objects.bulk_create(GraphChange(verb="circle", row=n) for n in range(1, number + 1))
-    GraphChange.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    PendingChange.objects.bulk_create(PendingChange(verb="circle", circle_id=n) for n in range(1, number + 1))
+    PendingChange.objects.update(created_at=timezone.now() - timedelta(minutes=1))
 
 
 def test_emptying_the_outbox_stops_when_its_time_is_over_and_goes_on_there(redis: Any) -> None:
     """So fan-outs run meanwhile, also after an outage with hundreds of thousands of rows."""
-    many_rows(5 * outbox.AT_ONCE)
+    many_rows(5 * outbox.ROWS_PER_QUERY)
     counts = [outbox.catch_up(Budget(0)) for _ in range(6)]
-    assert counts == [outbox.AT_ONCE] * 5 + [0]
+    assert counts == [outbox.ROWS_PER_QUERY] * 5 + [0]
     with turns.held(keys.catching_up(), 10):
         assert outbox.catch_up() == 0, "one process at a time"
 
@@ -414,7 +414,7 @@ def test_what_is_left_in_an_outbox_is_done_behind_what_waits_in_the_queue(
     monkeypatch.setattr(tasks, "OUTBOX_SECONDS", 0.0001)
     many_rows(1_000)
     tasks.rescue_fanouts()
-    assert redis.zcard(keys.receipts()) == outbox.AT_ONCE
+    assert redis.zcard(keys.receipts()) == outbox.ROWS_PER_QUERY
     assert b"mydjangoapp.tasks.rescue_fanouts" in broker.lindex("celery", 0), "the rest, later"
 
 
@@ -440,9 +440,9 @@ def test_a_file_that_cannot_be_removed_does_not_send_the_removal_again_and_again
     for _ in range(3):
         settle()
     assert broker.llen("celery") == 1
-    assert GraphChange.objects.filter(verb="deleted").count() == 1, "the file is still to go"
+    assert PendingChange.objects.filter(verb="deleted").count() == 1, "the file is still to go"
     monkeypatch.setattr(FileSystemStorage, "delete", delete)
     settle()
     settle()
-    assert not GraphChange.objects.exists()
+    assert not PendingChange.objects.exists()
     assert not list(tmp_path.rglob("*.png"))

@@ -16,7 +16,7 @@ from mydjangoapp.connections import patience
 from mydjangoapp.connections.patience import Patience
 from mydjangoapp.exceptions import FeedsUnavailable
 from mydjangoapp.homefeed import feeds_redis, keys
-from mydjangoapp.models import Follow, GraphChange, Like, Photo
+from mydjangoapp.models import Follow, Like, PendingChange, Photo
 from tests.feeds import publish
 from tests.test_outbox import settle
 
@@ -89,7 +89,7 @@ def test_what_could_not_be_done_in_time_is_done_by_the_outbox(
     client = feeds_redis.client()
     client.delete(keys.receipts())
     settle()
-    GraphChange.objects.all().delete()
+    PendingChange.objects.all().delete()
     assert client.lrange(keys.followers(author.pk), 0, -1) == [str(u.pk).encode() for u in (first, me)]
 
 

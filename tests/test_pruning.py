@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from mydjangoapp import graph, uploads
 from mydjangoapp.events import publish
-from mydjangoapp.events.transport import for_topic
+from mydjangoapp.events.registry import for_topic
 from mydjangoapp.fanout import chain
 from mydjangoapp.homefeed import followers, keys, verify
+from mydjangoapp.homefeed.delivery import Message
 from mydjangoapp.models import FanOut, Photo, UploadKey
 from mydjangoapp.ops.pruning import prune
 from tests import ledger
@@ -59,7 +60,7 @@ def test_a_message_of_a_fanout_that_was_pruned_does_nothing(author: Any) -> None
     prune()
     assert not FanOut.objects.exists()
     ledger.followers_client().delete(keys.fanout(photo), *(keys.homefeed(user) for user in users))
-    chain.carry(photo, author.pk, 0, redelivered=False, enqueue=ledger.Sent())
+    chain.carry(Message(photo, author.pk), ledger.Sent())
     assert outcome(photo, [], absent=users).unexpected == 0
     assert not FanOut.objects.exists()
 

@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from devtools.servers import wait_until
 from mydjangoapp import tasks
-from mydjangoapp.fanout import progress, rescue
+from mydjangoapp.fanout import progress, rescue, settling
 from mydjangoapp.homefeed import delivery, keys
+from mydjangoapp.homefeed.delivery import Beginning, Message
 from mydjangoapp.models import FanOut, Photo
-from tests.checker import ALL_ONCE, fill, outcome, state
+from tests.checker import ALL_ONCE, fill, has_ended, outcome, state
 from tests.feeds import logged_in
 from tests.ledger import Sent, carry, followers_client, give_up, grow_old, publish, settled
 
@@ -26,9 +27,9 @@ def test_rescue_enqueues_what_waits_longer_than_the_lease(author: Any) -> None:
     photo, young = publish(author), publish(author)
     grow_old(photo, 4)
     sent = Sent()
-    assert rescue.rescue(sent) == 1
+    assert rescue.rescue(sent).enqueued == 1
     assert sent == [(photo, author.pk, 0)]
-    assert rescue.rescue(Sent()) == 0, "claimed: not again before the next lease"
+    assert rescue.rescue(Sent()).enqueued == 0, "claimed: not again before the next lease"
     assert state(young) == "waiting"
 
 
@@ -41,7 +42,7 @@ def test_rescue_goes_on_where_redis_says_and_counts_attempts_without_progress(
     assert carry(photo, author) == [(photo, author.pk, 10)]  # and this message is lost
     grow_old(photo, 4)
     sent = Sent()
-    assert rescue.rescue(sent) == 1
+    assert rescue.rescue(sent).enqueued == 1
     assert sent == [(photo, author.pk, 10)]
     cursor = 10
     while messages := carry(photo, author, cursor):
@@ -55,11 +56,11 @@ def test_rescue_goes_on_where_redis_says_and_counts_attempts_without_progress(
 def test_rescue_leaves_a_chain_alone_that_lives_in_redis(author: Any) -> None:
     fill(author.pk, 5)
     photo = publish(author)
-    delivery.claim(photo, author.pk, 0, redelivered=False, create=True)
+    delivery.claim(Message(photo, author.pk), Beginning())
     FanOut.objects.filter(photo_id=photo).update(
         state="running", heartbeat_at=timezone.now() - timedelta(seconds=60)
     )
-    assert rescue.rescue(Sent()) == 0
+    assert rescue.rescue(Sent()).enqueued == 0
 
 
 def test_a_fanout_that_kills_its_worker_each_time_is_given_up(
@@ -81,7 +82,7 @@ def test_a_fanout_that_kills_its_worker_each_time_is_given_up(
             carry(photo, author, redelivered=True)
     carry(photo, author, redelivered=True)
     row = FanOut.objects.get(photo_id=photo)
-    assert row.state == "failed"
+    assert (row.state, row.attempts) == ("failed", 3)
     assert "3 starts without progress" in row.last_error
     assert "failed" in caplog.text
     assert not followers_client().exists(keys.running(author.pk))
@@ -112,13 +113,20 @@ def test_a_fanout_is_done_only_when_redis_has_held_its_end_for_a_while(
     fill(author.pk, 5)
     carry(photo, author)
     row = FanOut.objects.get(photo_id=photo)
-    assert (row.state, row.reached, row.is_open) == ("running", 5, True)
-    assert progress.standing(row, row.created_at).finished_at is None
-    found = rescue.settle(Sent())
-    assert (found.authors, found.reopened, found.more) == ([], 0, True)
+    assert (row.state, row.is_open) == ("waiting", True), (
+        "a small fan-out is not written before it is settled"
+    )
+    shown = progress.of(row, row.created_at)
+    assert (shown.state, shown.reached, shown.finished_at) == ("running", 5, None)
+    assert settling.settle(Sent()).author_ids == []
+    assert state(photo) == "waiting"
     assert settled(photo) == "done"
-    assert redis.ttl(keys.fanout(photo)) > 0
-    assert rescue.settle(Sent()).more is False
+    row.refresh_from_db()
+    assert (row.reached, row.total, row.attempts) == (5, 5, 1)
+    assert row.started_at and row.finished_at and row.started_at <= row.finished_at
+    assert 0 < redis.ttl(keys.fanout(photo)) <= 60
+    assert not redis.exists(keys.ended())
+    assert settling.settle(Sent()).more is False
 
 
 def test_an_end_that_redis_has_lost_in_a_crash_is_made_up_for(author: Any, redis: Any, settings: Any) -> None:
@@ -128,15 +136,17 @@ def test_an_end_that_redis_has_lost_in_a_crash_is_made_up_for(author: Any, redis
     carry(photo, author)
     before = {key: redis.dump(key) for key in redis.keys("*")}
     carry(photo, author, 10)
-    assert FanOut.objects.get(photo_id=photo).finished_at is not None
+    assert has_ended(photo)
     redis.flushdb()  # and the AOF ends before the second batch
     for key, value in before.items():
         redis.restore(key, 0, value)
     assert outcome(photo, users).lost == 10
     sent = Sent()
-    assert rescue.settle(sent).reopened == 1
+    settling.settle(sent)
+    assert state(photo) == "waiting", "it has not ended"
+    grow_old(photo, 4)
+    assert rescue.rescue(sent).enqueued == 1
     assert sent == [(photo, author.pk, 10)]
-    assert FanOut.objects.get(photo_id=photo).finished_at is None
     carry(*sent[0][:1], author, sent[0][2])
     assert settled(photo) == "done"
     assert outcome(photo, users) == ALL_ONCE
@@ -152,15 +162,18 @@ def test_a_lost_end_is_taken_up_once_by_any_number_of_rescuers(author: Any, redi
     for photo in photos:
         carry(photo, author)
     redis.delete(*(keys.fanout(photo) for photo in photos))
+    grow_old(photos[0], 4)
+    FanOut.objects.update(created_at=timezone.now() - timedelta(seconds=4))
+    redis.hset(keys.queue(), "front", redis.time()[0] + 60)  # a message sent later has been taken
 
-    def settle(_: int) -> Sent:
+    def take_up(_: int) -> Sent:
         sent = Sent()
-        rescue.settle(sent)
+        rescue.rescue(sent)
         database.close()
         return sent
 
     with ThreadPoolExecutor(4) as threads:
-        sent = [message for found in threads.map(settle, range(4)) for message in found]
+        sent = [message for found in threads.map(take_up, range(4)) for message in found]
     assert sorted(sent) == [(photo, author.pk, 0) for photo in photos]
 
 
@@ -268,12 +281,11 @@ def test_one_bad_key_stops_neither_rescue_nor_settling_of_the_others(author: Any
     for photo in (bad, good):
         grow_old(photo, 60)
     redis.set(keys.fanout(bad), "of a wrong type")
-    assert rescue.rescue(Sent()) == 2
+    assert rescue.rescue(Sent()).enqueued == 2
     carry(good, author)
-    ended = timezone.now() - timedelta(minutes=2)
-    FanOut.objects.filter(photo_id=bad).update(state="running", finished_at=ended)
+    redis.zadd(keys.ended(), {str(bad): 1})
     assert settled(good) == "done"
-    assert state(bad) == "running"
+    assert state(bad) == "waiting"
 
 
 def test_a_fanout_that_redis_keeps_refusing_is_given_up(

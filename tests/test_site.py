@@ -21,7 +21,7 @@ from mydjangoapp.checks import time_zones_are_used
 from mydjangoapp.circles import members
 from mydjangoapp.conf import as_markdown, conf, declared, from_environ
 from mydjangoapp.events import publish_many
-from mydjangoapp.events.transport import for_topic
+from mydjangoapp.events.registry import for_topic
 from mydjangoapp.exceptions import BadSetting
 from mydjangoapp.homefeed import keys
 from mydjangoapp.models import Block, Circle, FanOut, Follow, Like, Mute, Photo, UploadKey

@@ -190,7 +190,7 @@ def entry_data(entry: Entry, request: Request) -> dict[str, Any]:
     return data
 
 
-class StandingSerializer(serializers.Serializer[Any]):
+class ProgressSerializer(serializers.Serializer[Any]):
     """How far a fan-out is."""
 
     state = serializers.ChoiceField(choices=FanOut.State.choices)

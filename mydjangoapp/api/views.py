@@ -25,7 +25,7 @@ from .outages import AnswersWhenAway
 from .parsers import BoundedFormParser, BoundedJSONParser, BoundedMultiPartParser
 from .permissions import IsAuthorOrStaff
 from .serializers import (
-    StandingSerializer,
+    ProgressSerializer,
     TokenSerializer,
     UploadedPhotoSerializer,
     UploadHeaders,
@@ -110,12 +110,12 @@ class FanOutView(View):
 
     permission_classes = (IsAuthorOrStaff,)
 
-    @extend_schema(responses=StandingSerializer)
+    @extend_schema(responses=ProgressSerializer)
     def get(self, request: Request, photo_id: int) -> Response:
         photo = get_object_or_404(Photo, id=photo_id)
         self.check_object_permissions(request, photo)
         row = get_object_or_404(FanOut, photo=photo)
-        return Response(StandingSerializer(progress.standing(row, photo.created_at)).data)
+        return Response(ProgressSerializer(progress.of(row, photo.created_at)).data)
 
 
 class RetryView(View):
@@ -127,7 +127,7 @@ class RetryView(View):
     @extend_schema(
         request=None,
         responses={
-            202: StandingSerializer,
+            202: ProgressSerializer,
             409: OpenApiResponse(OpenApiTypes.OBJECT, description="its state is not failed"),
         },
     )
@@ -136,7 +136,7 @@ class RetryView(View):
         if not rescue.retry(tasks.enqueue, [photo_id]):
             raise NotFailed
         row = get_object_or_404(FanOut, photo=photo)
-        data = StandingSerializer(progress.standing(row, photo.created_at)).data
+        data = ProgressSerializer(progress.of(row, photo.created_at)).data
         return Response(data, status.HTTP_202_ACCEPTED)
 
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import F
-from django.db.models.functions import Greatest
-
-from .. import outbox
 from ..connections import database
 from ..exceptions import BadUpload, NotAMember
 from ..models import Circle, CircleMembership
@@ -48,25 +44,3 @@ def check_may_post(user: Any, circle: Any) -> int:
     if not is_member(user, id_):
         raise NotAMember("circle_id", "Only members of a circle post into it: join it first.")
     return int(id_)
-
-
-def membership_was_saved(
-    sender: type[CircleMembership], instance: CircleMembership, created: bool, **_: Any
-) -> None:
-    """Counts a new member, whatever way they came."""
-    if created:
-        database.primary(Circle).filter(pk=instance.circle_id).update(member_count=F("member_count") + 1)
-
-
-def membership_was_deleted(
-    sender: type[CircleMembership], instance: CircleMembership, origin: Any = None, **_: Any
-) -> None:
-    """Counts them out; not where the circle itself goes, member by member."""
-    if getattr(origin, "model", type(origin)) is not Circle:
-        fewer = Greatest(F("member_count") - 1, 0)
-        database.primary(Circle).filter(pk=instance.circle_id).update(member_count=fewer)
-
-
-def circle_was_deleted(sender: type[Circle], instance: Circle, **_: Any) -> None:
-    """What Redis holds of it goes, too."""
-    outbox.circle_deleted(instance.pk)

@@ -14,6 +14,7 @@ from django.db.models import Count
 from more_itertools import batched, map_reduce
 
 from ..connections import broker, database
+from ..connections.paging import in_pages
 from ..connections.redis_server import Script
 from ..homefeed import turns
 from ..homefeed.feeds_redis import client, edge, store
@@ -24,6 +25,7 @@ KEPT_DAYS = 30
 AT_ONCE = 1_000
 MOST_EQUALS = 10_000  # photos with the same score that are put in order
 ASKED_SECONDS = 60.0  # how long nobody else asks for the same rebuild
+REBUILD_SECONDS = 600.0  # longer than any takes; until then no other process follows one that was killed
 
 _count_likes = Script("count_likes", __package__ or "", store)
 
@@ -157,6 +159,16 @@ def ranking_from_sql(circle: Any, day: date, limit: int | None) -> list[tuple[in
     return sorted(scores.items(), key=lambda one: (-one[1], -one[0]))[:limit]
 
 
+def rebuild_once(circle_id: int) -> None:
+    """Makes a circle anew, unless another process is at it: a second one would begin by deleting what the
+    first has made."""
+    turn = f"{keys.rebuilding(keys.of_circle(circle_id))}:now"
+    with turns.held(turn, REBUILD_SECONDS) as is_ours:
+        circle = database.primary(Circle).filter(pk=circle_id).first()
+        if is_ours and circle is not None:
+            rebuild(circle)
+
+
 def rebuild(circle: Circle) -> int:
     """Makes everything of a circle anew from SQL; returns how many photos it has.
 
@@ -167,9 +179,7 @@ def rebuild(circle: Circle) -> int:
     run_id = _run_id()
     _forget(circle)
     number = 0
-    last = 0
-    while some := list(photos.filter(id__gt=last).values_list("id", "user_id", "created_at")[:AT_ONCE]):
-        last = some[-1][0]
+    for some in in_pages(photos.values_list("id", "user_id", "created_at"), size=AT_ONCE):
         number += len(some)
         _add_many(circle.pk, some)
         there = set(photos.filter(id__in=[photo for photo, *_ in some]).values_list("id", flat=True))
@@ -222,9 +232,9 @@ def rebuild_author(user: Any) -> int:
     run_id = _run_id()
     with edge():
         client().delete(keys.of_author(user), keys.author_complete(user))
-    number = last = 0
-    while some := list(photo_ids.filter(id__gt=last)[:AT_ONCE]):
-        last = some[-1]
+    number = 0
+    for page in in_pages(photos.values_list("id"), size=AT_ONCE):
+        some = [photo for (photo,) in page]
         number += len(some)
         with edge():
             client().zadd(keys.of_author(user), {str(photo): photo for photo in some})
@@ -266,9 +276,7 @@ def _add_many(circle: Any, photos: Iterable[tuple[int, Any, datetime]]) -> None:
 def _count_again(circle: Circle) -> None:
     begin = datetime.combine(today() - timedelta(days=KEPT_DAYS), datetime.min.time(), UTC)
     likes = database.primary(Like).filter(photo__circle=circle, created_at__gte=begin).order_by("id")
-    last = 0
-    while some := list(likes.filter(id__gt=last)[:AT_ONCE]):
-        last = some[-1].pk
+    for some in in_pages(likes, size=AT_ONCE):
         by_day = map_reduce(
             some,
             keyfunc=lambda like: day_of(like.created_at),

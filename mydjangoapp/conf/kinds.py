@@ -45,6 +45,7 @@ class Setting(Generic[T]):
         self.why = why
         self.parse = parse
         self.problem = problem
+        self._checked: Any = None  # the value that was found right last
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -57,9 +58,13 @@ class Setting(Generic[T]):
         if instance is None:
             return self
         value = configured().get(self.name, self.default)
+        if value is self._checked:
+            return value  # type: ignore[no-any-return]  # its type is what `problem` has checked
         if problem := self.problem(value):
             raise BadSetting(self.name, problem)
-        return value  # type: ignore[no-any-return]  # its type is what `problem` has just checked
+        if isinstance(value, str | int | float):  # not what may change while it stays the same object
+            self._checked = value
+        return value  # type: ignore[no-any-return]  # see above
 
 
 def number(default: int, *, unit: str, why: str, least: int = 1, most: int = 10**12) -> Setting[int]:

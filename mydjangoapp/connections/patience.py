@@ -14,6 +14,7 @@ class Budget:
     """Seconds from now on; a loop that has used them up stops and leaves the rest for the next call."""
 
     def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self._ends_at = time.monotonic() + seconds
 
     @property

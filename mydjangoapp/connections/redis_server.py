@@ -148,8 +148,7 @@ class Script:
         """The call by hash, and the call by text for a server that answers NOSCRIPT to the first."""
         text = self.text(redis)
         rest = (len(keys), *keys, *args)
-        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        return ("EVALSHA", sha, *rest), ("EVAL", text, *rest)
+        return ("EVALSHA", _sha1(text), *rest), ("EVAL", text, *rest)
 
     def __call__(self, keys: list[str], args: list[Any]) -> Any:
         """Runs it. One round trip, two the first time. Raises the store's `unavailable` and `refused`."""
@@ -161,6 +160,12 @@ class Script:
                 return redis.execute_command(*by_hash)
             except NoScriptError:
                 return redis.execute_command(*by_text)
+
+
+@cache
+def _sha1(text: str) -> str:
+    """Redis's name of a script."""
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @cache

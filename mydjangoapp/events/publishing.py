@@ -20,11 +20,13 @@ from more_itertools import batched, map_reduce
 
 from ..conf import conf
 from ..connections import database
+from ..connections.paging import in_pages
 from ..connections.patience import Budget
 from ..exceptions import BadEvent, EventsRefused, FeedError
 from ..models import Publication
 from .message import Outgoing
-from .transport import Transport, for_topic
+from .registry import for_topic
+from .transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -119,12 +121,11 @@ def send_waiting(budget: Budget | None = None) -> int:
     it could be noticed. One that is refused is left for later and does not stop the others. Raises
     the `FeedError` of a topic that cannot be sent to, when the others have been served.
     """
-    sent = last = 0
+    sent = 0
     away: dict[str, FeedError] = {}
     settled_before = timezone.now() - timedelta(seconds=conf.SETTLE_SECONDS)
-    waiting = Publication.objects.filter(created_at__lt=settled_before).order_by("id")
-    while some := list(waiting.filter(id__gt=last).values_list("pk", "topic", "receipt")[:ROWS_AT_ONCE]):
-        last = some[-1][0]
+    waiting = Publication.objects.filter(created_at__lt=settled_before)
+    for some in in_pages(waiting.values_list("pk", "topic", "receipt"), size=ROWS_AT_ONCE):
         for topic, rows in map_reduce(some, keyfunc=lambda row: row[1]).items():
             if topic in away:
                 continue

@@ -1,4 +1,4 @@
-"""What a transport has to do, and which one carries a topic.
+"""What a transport has to do.
 
 One contract, tested on each: `tests/events/test_contract.py`.
 """
@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
-from ..conf import conf
-from ..exceptions import BadSetting
 from .message import Delivery, Outgoing
 
 
 @dataclass(frozen=True)
-class Standing:
+class ChannelStatus:
     """How far a channel is. `depth`: messages nobody has taken yet; `in_flight`: taken and not finished;
     `deferred`: waiting to come again; `dead`: dead letters; `lag`: all that are not finished;
     `oldest_age`: seconds since the oldest of these was published, None if there is none."""
@@ -98,7 +95,7 @@ class Transport(Protocol):
     def consumer(self, topic: str, channel: str, *, timeout: float, max_in_flight: int) -> Consumer:
         """Takes part in the channel, which is made if it is not there."""
 
-    def standings(self) -> Iterator[Standing]:
+    def channels(self) -> Iterator[ChannelStatus]:
         """Every channel, by topic and name."""
 
     def dead_letters(self, topic: str, channel: str) -> Iterator[DeadLetter]:
@@ -112,33 +109,3 @@ class Transport(Protocol):
 
     def prune(self, seconds: float) -> int:
         """Throws dead letters of all channels away that are older; returns how many."""
-
-
-def for_topic(topic: str) -> Transport | None:
-    """What carries this topic; None if it is switched off. Raises `BadSetting`."""
-    return at(conf.EVENTS_TOPICS.get(topic, conf.EVENTS_URL))
-
-
-def all_there_are() -> list[Transport]:
-    """Each that the settings name, once."""
-    found = [at(url) for url in dict.fromkeys([conf.EVENTS_URL, *conf.EVENTS_TOPICS.values()])]
-    return [transport for transport in found if transport is not None]
-
-
-def at(url: str | None) -> Transport | None:
-    """The transport of a URL, None for `off`; None for a URL means database 3 of the feeds' Redis."""
-    if url == "off":
-        return None
-    if url is None:
-        from .redis_streams.connection import beside_the_feeds
-
-        url = beside_the_feeds()
-    if urlsplit(url).scheme in {"redis", "rediss", "unix"}:
-        from .redis_streams.transport import RedisStreams
-
-        return RedisStreams(url)
-    if urlsplit(url).scheme in {"nsq", "nsq+lookupd"}:
-        from .nsq.transport import Nsq
-
-        return Nsq(url)
-    raise BadSetting("EVENTS_URL", f"names nothing that can carry events: {url!r}")

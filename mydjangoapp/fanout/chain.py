@@ -1,272 +1,130 @@
-"""The ledger of fan-outs: begin, carry on, end, cancel.
+"""One photo's way to its author's followers, a batch per message.
 
-SQL says which photos are to be carried and which have been; Redis says how far a running one is.
-This module keeps the two in step. What becomes of those whose worker vanished is in `rescue.py`, how
-far one has come in `standing.py`.
+Of any number of messages for one batch one is let through (claim); where Redis knows nothing the ledger is
+asked (begin); the batch is pushed (serve); when nobody is left the fan-out is settled (`settling.py`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from django.db.models import F, Q
 from django.utils import timezone
 
 from .. import domain_events, failpoints
 from ..conf import conf
 from ..connections import database
-from ..exceptions import FeedError, PhotoIdTooLarge
+from ..exceptions import FollowersBeingRebuilt
 from ..homefeed import delivery, followers
-from ..homefeed.delivery import Claim, Status, Verdict
-from ..models import FanOut, Photo
+from ..homefeed.delivery import Beginning, Claim, Message, Status, Verdict
+from ..models import FanOut, Photo, UserId
+from . import ledger
 
 logger = logging.getLogger(__name__)
 
-Enqueue = Callable[[int, Any, int], bool]
-"""Sends `insert_into_homefeed(photo, user, cursor)` to the broker."""
+Enqueue = Callable[[int, UserId, int], bool]
+"""Sends `insert_into_homefeed(photo_id, user_id, cursor)` to the broker."""
 
 
-def open_for(photo: Photo) -> FanOut:
-    """The fan-out of a new photo, to be written in the photo's own transaction.
+def carry(message: Message, enqueue: Enqueue) -> bool:
+    """Serves one batch of followers; returns True if the caller is to have ended fan-outs settled.
 
-    Raises `PhotoIdTooLarge`.
+    May be called for the same message any number of times, one after the other or at once: each follower
+    gets the photo once, and the chain goes on once. Raises `FeedsUnavailable`, `FeedsRefused` and
+    `FollowersBeingRebuilt`, with nothing lost.
     """
-    if problem := _id_problem(photo.pk):
-        raise PhotoIdTooLarge(problem)
-    return FanOut.objects.create(photo=photo)
-
-
-def _id_problem(photo: int) -> str:
-    """Why a photo with this id cannot be carried; empty if it can."""
-    if photo <= delivery.LARGEST_ID:
-        return ""
-    return (
-        f"Photo {photo} has an id above {delivery.LARGEST_ID}, the largest that feeds can hold. "
-        "Let ids grow from below, one by one."
-    )
-
-
-def carry(
-    photo: int, user: object, cursor: int, *, redelivered: bool, enqueue: Enqueue, sent_at: float = 0.0
-) -> bool:
-    """One link of the chain: serves a batch of followers; True if nobody is left to serve.
-
-    May be called with the same arguments any number of times, one after the other or at once:
-    each follower gets the photo once, and the chain goes on once. `cursor` only names the link, where
-    to go on is what Redis says. `sent_at`: when the message was sent, in seconds since 1970, 0 if that is
-    not known. Raises `FeedsUnavailable` and `FeedsRefused`, with nothing lost.
-    """
-    author = user
-    batch = delivery.claim(photo, author, cursor, redelivered=redelivered, sent_at=sent_at)
-    while True:
-        if batch.verdict is Verdict.DUPLICATE:
-            return False
-        if batch.verdict is Verdict.ENDED:
-            _note_end(photo)
-            return True
-        if batch.verdict is Verdict.ABSENT:
-            row, made = _row_to_begin(photo)
-            if row is None:
-                return False
-            author = row.photo.user_id
-            if str(author) != str(user):
-                logger.warning(
-                    "photo %s is of user %s, not %s: serving its author's followers", photo, author, user
-                )
-            has_followers = followers.ensure(author)
-            if has_followers and _is_pulled(photo, author):
-                return True
-            batch = delivery.claim(
-                photo,
-                author,
-                cursor,
-                redelivered=redelivered,
-                create=True,
-                guard=made or _is_late(row),
-                has_followers=has_followers,
-            )
-            if not batch.granted:
-                continue
-        if batch.verdict is not Verdict.NEXT and not _count_attempt(photo, author):
-            return False
-        if batch.ledger_due and not _record(photo):
-            delivery.cancel(photo)  # ended meanwhile: its photo was deleted while Redis was away
-            return False
-        failpoints.reach("claimed", photo)
-        status = delivery.serve(photo, author, batch, partial(enqueue, photo, author))
-        if status is Status.OVER:
-            return False
-        batch = _unclaimed(Verdict.ENDED if status is Status.ENDED else Verdict.ABSENT)
-
-
-def _unclaimed(verdict: Verdict) -> Claim:
-    return Claim(verdict, 0, 0, ledger_due=False)
-
-
-def _is_late(row: FanOut) -> bool:
-    """Whether followers may have the photo: from an earlier run, or a list built from SQL long ago."""
-    age = (timezone.now() - row.created_at).total_seconds()
-    return row.state != FanOut.State.WAITING or not 0 <= age < delivery.GUARD_AFTER
-
-
-def _row_to_begin(photo: int) -> tuple[FanOut | None, bool]:
-    """The row of a fan-out that Redis knows nothing of, None if nothing is to be carried; and whether it was
-    made just now, for a photo that was written past `uploads`."""
-    try:
-        truth = database.primary(Photo).get(id=photo)
-    except Photo.DoesNotExist:
-        cancelled = _close(photo, FanOut.State.CANCELLED)
-        delivery.cancel(photo)
-        logger.info("photo %s is not there (any more)%s", photo, ": cancelled" if cancelled else "")
-        return None, False
-    row, made = database.primary(FanOut).filter(photo=truth).first(), False
-    if row is None and timezone.now() - truth.created_at > timedelta(days=conf.KEEP_FANOUTS):
-        logger.info("photo %s is older than the ledger: it has been carried", photo)
-        return None, False
-    if row is None:
-        row, made = FanOut.objects.get_or_create(photo=truth)
-    row.photo = truth
-    if (problem := _id_problem(photo)) and row.is_open:
-        _give_up(photo, truth.user_id, problem)
-        return None, made
-    return (row if row.is_open else None), made
-
-
-def _is_pulled(photo: int, author: object) -> bool:
-    """Leaves the photo to the readers if its author has too many followers to push to.
-
-    That is noted with the photo, so that it is found whatever becomes of the setting and the author.
-    """
-    most = conf.PULL_ABOVE
-    # The list's length first, as it costs nothing; it counts those who have left, too.
-    if (
-        most is None
-        or (total := followers.count(author)) <= most
-        or not followers.are_more_than(author, most)
-    ):
-        return False
-    database.primary(Photo).filter(id=photo).update(pulled=True)
-    delivery.note_pulled(photo)
-    with database.atomic():
-        figures = {"cursor": total, "reached": total, "total": total, "started_at": timezone.now()}
-        if _close(photo, FanOut.State.DONE, **figures):
-            domain_events.fanouts_finished(database.primary(FanOut).filter(photo_id=photo), {photo: author})
-    return True
-
-
-def _count_attempt(photo: int, author: object) -> bool:
-    """Notes a start before the work begins, so that work which kills its worker cannot go on for ever.
-
-    False if it was one too many: the fan-out has then been given up as failed.
-    """
-    seen = delivery.progress(photo)
-    cursor = seen.cursor if seen else 0
-    now = timezone.now()
-    row = database.primary(FanOut).filter(photo_id=photo, state__in=FanOut.OPEN)
-    got_further = Q(cursor__lt=cursor)
-    row.filter(got_further).update(attempts=0)
-    row.filter(started_at=None).update(started_at=now)
-    # In one statement, so that two who begin at once cannot both be the last.
-    begun = row.filter(attempts__lt=conf.MAX_ATTEMPTS).update(
-        state=FanOut.State.RUNNING,
-        cursor=cursor,
-        heartbeat_at=now,
-        finished_at=None,
-        attempts=F("attempts") + 1,
-    )
-    if begun:
-        return True
-    starts = conf.MAX_ATTEMPTS
-    _give_up(photo, author, f"gave up after {starts} starts without progress, {cursor:,} followers served")
+    batch = _claim(message)
+    while batch is not None:
+        failpoints.reach("claimed", batch.photo_id)
+        served = delivery.serve(batch, partial(enqueue, batch.photo_id, batch.author_id))
+        if served.status is not Status.ABSENT:
+            return served.is_settling_due
+        batch = _begin(replace(message, redelivered=True))  # Redis has lost the chain meanwhile
     return False
 
 
-def _give_up(photo: int, author: object, why: str) -> None:
-    """Ends a fan-out as failed and clears away what Redis holds of it, so that the author's follower list can
-    be compacted and repaired. If Redis is away, what comes across it later does that."""
-    if _close(photo, FanOut.State.FAILED, last_error=why):
-        logger.error("fan-out of photo %s failed: %s", photo, why)
-    try:
-        delivery.cancel(photo, author)
-    except FeedError as error:
-        logger.warning("photo %s: %s", photo, error)
+def _claim(message: Message) -> Claim | None:
+    """The batch that this message is to serve; None if there is nothing to do."""
+    if message.is_first:
+        return _begin(message)
+    batch = delivery.claim(message)
+    return _begin(message) if batch.verdict is Verdict.ABSENT else _granted(batch)
 
 
-def _record(photo: int) -> bool:
-    """Copies Redis's figures into the ledger row; False if it is not open."""
-    open_row = database.primary(FanOut).filter(photo_id=photo, state__in=FanOut.OPEN)
-    return bool(open_row.update(heartbeat_at=timezone.now(), **_figures(photo)))
+def _begin(message: Message) -> Claim | None:
+    """The first batch of a fan-out that the ledger has as open; None if there is nothing to do.
+
+    One query and one round trip where the follower list is there.
+    """
+    entry = ledger.entry_to_begin(message.photo_id)
+    if entry is None:
+        return None
+    message = _of_the_author(message, entry.author_id)
+    beginning = Beginning(
+        guard=not message.is_first or _may_have_begun(entry),
+        attempts=entry.attempts,
+        pull_above=conf.PULL_ABOVE,
+    )
+    batch = delivery.claim(message, beginning)
+    if batch.verdict is Verdict.UNLISTED:
+        has_followers = followers.ensure(message.author_id)
+        beginning = replace(beginning, without_followers=not has_followers)
+        batch = delivery.claim(message, beginning)
+    if batch.verdict is Verdict.LONG:
+        if _is_left_to_readers(batch):
+            return None
+        batch = delivery.claim(message, replace(beginning, pull_above=None))
+    return _granted(batch)
 
 
-def _note_end(photo: int) -> None:
-    """Enters in the ledger that nobody is left to serve. `done` is said by `rescue.settle`, when that has
-    lasted: a crash of Redis may take it back."""
-    seen = delivery.progress(photo)
-    if seen is None or seen.ended is None:
-        return  # taken back already: the rescue will see
-    noted = (
-        database.primary(FanOut)
-        .filter(photo_id=photo, state__in=FanOut.OPEN)
-        .update(
-            state=FanOut.State.RUNNING,
-            finished_at=seen.ended_at,
-            heartbeat_at=timezone.now(),
-            cursor=seen.cursor,
-            reached=seen.reached,
-            total=seen.total,
+def _of_the_author(message: Message, author_id: UserId) -> Message:
+    if str(author_id) == str(message.author_id):
+        return message
+    logger.warning(
+        "photo %s is of user %s, not %s: serving its author's followers",
+        message.photo_id,
+        author_id,
+        message.author_id,
+    )
+    return replace(message, author_id=author_id)
+
+
+def _may_have_begun(entry: ledger.Entry) -> bool:
+    """Whether followers may have the photo: from an earlier run, or in a list built from SQL long ago."""
+    is_fresh = entry.state == FanOut.State.WAITING and 0 <= entry.age < delivery.GUARD_AFTER
+    return entry.was_missing or not is_fresh
+
+
+def _is_left_to_readers(batch: Claim) -> bool:
+    """Whether the author has too many followers to push to. The photo is then marked, so that readers find
+    it whatever becomes of the setting and the author."""
+    photo_id, author_id = batch.photo_id, batch.author_id
+    # The list's length counts those who have left, too: SQL decides.
+    if conf.PULL_ABOVE is None or not followers.are_more_than(author_id, conf.PULL_ABOVE):
+        return False
+    database.primary(Photo).filter(id=photo_id).update(pulled=True)
+    delivery.note_pulled(photo_id)
+    total = batch.total
+    with database.atomic():
+        row = ledger.rows().of(photo_id)
+        if row.finish(cursor=total, reached=total, total=total, started_at=timezone.now()):
+            domain_events.fanouts_finished(row, {photo_id: author_id})
+    return True
+
+
+def _granted(batch: Claim) -> Claim | None:
+    """The batch, if Redis has granted it and the ledger agrees."""
+    if batch.verdict in (Verdict.ABSENT, Verdict.UNLISTED, Verdict.LONG):
+        raise FollowersBeingRebuilt(
+            f"The follower list of {batch.author_id} was replaced at this moment; try again."
         )
-    )
-    if not noted:
-        delivery.retire([photo])
-
-
-def _figures(photo: int) -> dict[str, int]:
-    seen = delivery.progress(photo)
-    return {"cursor": seen.cursor, "reached": seen.reached, "total": seen.total} if seen else {}
-
-
-def _close(photo: int, state: FanOut.State, **fields: Any) -> bool:
-    now = timezone.now()
-    return bool(
-        database.primary(FanOut)
-        .filter(photo_id=photo, state__in=FanOut.OPEN)
-        .update(state=state, finished_at=now, heartbeat_at=now, **{"last_error": "", **fields})
-    )
-
-
-def count_refusal(photo: int, author: object) -> None:
-    """Counts a message that Redis refused to the end: a key of a wrong type will not heal by itself."""
-    row = database.primary(FanOut).filter(photo_id=photo, state__in=FanOut.OPEN)
-    row.update(attempts=F("attempts") + 1, heartbeat_at=timezone.now())
-    attempts, error = row.values_list("attempts", "last_error").first() or (0, "")
-    if attempts > conf.MAX_ATTEMPTS:
-        _give_up(photo, author, f"Redis refused it {attempts} times: {error}")
-
-
-def note_error(photo: int, error: Exception) -> None:
-    """Keeps the last error with the fan-out, for admin and progress."""
-    database.primary(FanOut).filter(photo_id=photo, state__in=FanOut.OPEN).update(
-        last_error=str(error)[:2000]
-    )
-
-
-def close_deleted(photo: int) -> None:
-    """Enters in the ledger that the photo is deleted, in the transaction that does it."""
-    database.primary(FanOut).filter(photo_id=photo, state=FanOut.State.FAILED).update(
-        state=FanOut.State.CANCELLED
-    )
-    _close(photo, FanOut.State.CANCELLED)
-
-
-def cancel(photo: int) -> None:
-    """Ends the fan-out of a deleted photo. If Redis is down it may run to its end all the same; the worker
-    that carries it then takes the photo out again."""
-    close_deleted(photo)
-    try:
-        delivery.cancel(photo)
-    except FeedError as error:
-        logger.warning("photo %s: %s", photo, error)
+    if batch.verdict is Verdict.EXHAUSTED:
+        why = f"gave up after {batch.attempts} starts without progress, {batch.cursor:,} followers served"
+        ledger.give_up(batch.photo_id, batch.author_id, why, attempts=batch.attempts)
+        return None
+    if batch.is_ledger_due and not ledger.record(batch):
+        delivery.cancel(batch.photo_id)  # ended meanwhile: its photo was deleted while Redis was away
+        return None
+    return batch if batch.granted else None

@@ -1,28 +1,32 @@
-"""How far fan-outs have come."""
+"""How far fan-outs have come: the ledger's figures, and Redis's where they are newer."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Min
 from django.utils import timezone
 
+from ..connections.paging import in_pages
 from ..exceptions import FeedError
 from ..homefeed import delivery
+from ..homefeed.delivery import Counters
 from ..models import FanOut
 
 logger = logging.getLogger(__name__)
 
+ROWS = 500
+
 
 @dataclass(frozen=True)
-class Standing:
-    """How far a fan-out is. `lag_seconds`: from the upload until everyone had it, or to now while somebody
-    is left; `finished_at` is told when it is certain, with the state `done`."""
+class Progress:
+    """How far a fan-out is. `lag_seconds`: from the upload until every follower had it, or to now while
+    somebody is left. `finished_at` is set when the end is certain, with the state `done`."""
 
-    photo: int
+    photo_id: int
     state: str
     reached: int
     total: int
@@ -39,36 +43,53 @@ class Standing:
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
 
-def standing(row: FanOut, uploaded_at: datetime) -> Standing:
-    """The ledger's figures, and for a running one Redis's, which are newer."""
-    reached, total, refused, ended = row.reached, row.total, 0, row.finished_at
-    if row.is_open:
-        try:
-            if seen := delivery.progress(row.photo_id):
-                reached, total, refused, ended = seen.reached, seen.total, seen.refused, seen.ended_at
-        except FeedError as error:
-            logger.warning("progress of photo %s from the ledger only: %s", row.photo_id, error)
-    until = max(ended or timezone.now(), uploaded_at)
-    return Standing(
-        photo=row.photo_id,
-        state=row.state,
+def of(row: FanOut, uploaded_at: datetime) -> Progress:
+    """The progress of one fan-out. One round trip if it is open; without Redis what the ledger has."""
+    [counters] = _counters([row])
+    return _progress(row, counters, uploaded_at)
+
+
+def open_ones() -> Iterator[Progress]:
+    """Every fan-out that has not ended, oldest first."""
+    for rows in in_pages(FanOut.objects.open(), size=ROWS):
+        for row, counters in zip(rows, _counters(rows), strict=True):
+            yield _progress(row, counters, row.created_at)
+
+
+def _counters(rows: Sequence[FanOut]) -> Sequence[Counters | None]:
+    photo_ids = [row.photo_id for row in rows if row.is_open]
+    if not photo_ids:
+        return [None] * len(rows)
+    try:
+        found = dict(zip(photo_ids, delivery.counters(photo_ids), strict=True))
+    except FeedError as error:
+        logger.warning("progress of %d fan-outs from the ledger only: %s", len(photo_ids), error)
+        found = {}
+    return [found.get(row.photo_id) for row in rows]
+
+
+def _progress(row: FanOut, counters: Counters | None, uploaded_at: datetime) -> Progress:
+    now = timezone.now()
+    if counters is None:
+        state, reached, total, refused = row.state, row.reached, row.total, 0
+        started_at, ended_at = row.started_at, row.finished_at
+    else:
+        state, reached, total, refused = "running", counters.reached, counters.total, counters.refused
+        started_at, ended_at = counters.started_at, counters.ended_at
+    return Progress(
+        photo_id=row.photo_id,
+        state=state,
         reached=reached,
         total=total,
         refused=refused,
-        started_at=row.started_at,
+        started_at=started_at,
         finished_at=None if row.is_open else row.finished_at,
-        lag_seconds=round((until - uploaded_at).total_seconds(), 3),
+        lag_seconds=round((max(ended_at or now, uploaded_at) - uploaded_at).total_seconds(), 3),
     )
 
 
-def open_ones() -> Iterator[Standing]:
-    """Every fan-out that has not ended, oldest first."""
-    for row in FanOut.objects.filter(state__in=FanOut.OPEN).order_by("id").iterator(chunk_size=500):
-        yield standing(row, row.created_at)
-
-
 def longest_wait() -> float:
-    """For how many seconds the oldest fan-out has waited that no worker has taken up; 0 if none waits."""
+    """For how many seconds the oldest fan-out has waited for a worker; 0 if none waits."""
     waiting = FanOut.objects.filter(state=FanOut.State.WAITING)
     return _seconds_since(waiting.aggregate(oldest=Min("created_at"))["oldest"])
 
@@ -85,4 +106,4 @@ def _seconds_since(moment: datetime | None) -> float:
 
 def failed_ones() -> int:
     """How many fan-outs were given up."""
-    return FanOut.objects.filter(state=FanOut.State.FAILED).count()
+    return FanOut.objects.failed().count()

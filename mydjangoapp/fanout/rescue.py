@@ -1,5 +1,4 @@
-"""What becomes of fan-outs whose message, worker or Redis vanished, of those that have ended, and of
-those that were given up.
+"""What becomes of fan-outs whose message, worker or Redis vanished, and of those that were given up.
 
 Any number of processes may do each of these at once: a row is claimed by a conditional UPDATE.
 """
@@ -7,88 +6,89 @@ Any number of processes may do each of these at once: a row is claimed by a cond
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.db.models import Q
 from django.utils import timezone
 from more_itertools import batched
 
-from .. import domain_events
 from ..conf import conf
-from ..connections import database
-from ..exceptions import FeedsRefused
-from ..homefeed import delivery, queue
-from ..homefeed.delivery import Progress
-from ..models import FanOut, Photo
-from .chain import Enqueue, cancel
+from ..connections.paging import in_pages
+from ..homefeed import delivery, keys, queue, turns
+from ..homefeed.delivery import Counters
+from ..models import FanOut
+from . import ledger
+from .chain import Enqueue
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 1_000  # rows
+ROWS = 1_000
 
 
-def rescue(enqueue: Enqueue, *, by_hand: bool = False, look_again: Callable[[], object] | None = None) -> int:
-    """Enqueues again what waits or stands still for longer than the lease and has lost its message; returns
-    how many. Each goes on where Redis says.
+@dataclass(frozen=True)
+class Rescued:
+    """`enqueued`: how many fan-outs. `look_again`: whether to come back in a moment, to see if a worker has
+    taken what was enqueued as a probe."""
 
-    One whose Redis state is alive is only noted. One whose message may still be in the broker's queue is left
-    alone (`_Look`), unless somebody asks for it by hand. `look_again` is called when one was enqueued to see
-    whether a worker takes it. Raises `FeedsUnavailable`; what is left then is looked at the next time.
+    enqueued: int = 0
+    look_again: bool = False
+
+
+def is_wanted() -> bool:
+    """True for one caller a second. One round trip."""
+    return turns.begin(keys.rescuing(), 1.0)
+
+
+def rescue(enqueue: Enqueue, *, by_hand: bool = False) -> Rescued:
+    """Enqueues again what waits or stands still for longer than the lease and has lost its message. Each goes
+    on where Redis says.
+
+    Leaves alone what Redis has as alive, and what may still have a message in the broker's queue (`_Look`),
+    unless somebody asks by hand. Raises `FeedsUnavailable`; what is left then is looked at the next time.
     """
     now = timezone.now()
-    stalled_before = now - timedelta(seconds=conf.LEASE_SECONDS)
-    stalled = (
-        database.primary(FanOut)
-        .filter(state__in=FanOut.OPEN, finished_at=None)
-        .filter(Q(heartbeat_at__lt=stalled_before) | Q(heartbeat_at=None, created_at__lt=stalled_before))
-    )
-    rows = list(stalled.order_by("id")[:AT_ONCE])
+    silent = ledger.rows().silent_since(now - timedelta(seconds=conf.LEASE_SECONDS))
+    rows = list(silent.order_by("id")[:ROWS])
     if not rows:
-        return 0
-    look = _Look(queue.look(), now, len(rows))
-    authors = _authors(row.photo_id for row in rows)
-    rescued = left = 0
-    for row in rows:
-        seen = _progress(row.photo_id) if row.state == FanOut.State.RUNNING else None
-        is_there = row.photo_id in authors
-        is_alive = seen is not None and 0 <= seen.idle < conf.LEASE_SECONDS and seen.ended is None
-        if is_there and not is_alive and not by_hand and not look.has_lost_its_message(row, seen):
+        return Rescued()
+    photo_ids = [row.photo_id for row in rows]
+    author_ids = ledger.authors(photo_ids)
+    look = _Look(queue.look(), now, len(rows), by_hand=by_hand)
+    enqueued = left = 0
+    for row, counters in zip(rows, delivery.counters(photo_ids), strict=True):
+        if row.photo_id not in author_ids:
+            ledger.cancel(row.photo_id)
+        elif counters and counters.ended is not None:
+            delivery.note_end(row.photo_id, counters.ended)
+        elif counters and 0 <= counters.idle < conf.LEASE_SECONDS:
+            ledger.record(counters)
+        elif not look.has_lost_its_message(row, counters):
             left += 1
-            continue
-        claimed = database.primary(FanOut).filter(id=row.id, state=row.state, heartbeat_at=row.heartbeat_at)
-        if not claimed.update(heartbeat_at=now):
-            continue
-        if not is_there:
-            cancel(row.photo_id)
-        if not is_there or is_alive:
-            continue
-        seen = seen or _progress(row.photo_id)
-        logger.warning("photo %s stood still at %d: enqueued again", row.photo_id, seen.cursor if seen else 0)
-        enqueue(row.photo_id, authors[row.photo_id], seen.cursor if seen else 0)
-        rescued += 1
+        elif ledger.rows().claim_for_rescue(row, now):
+            cursor = counters.cursor if counters else 0
+            logger.warning("photo %s stood still at %d: enqueued again", row.photo_id, cursor)
+            enqueue(row.photo_id, author_ids[row.photo_id], cursor)
+            enqueued += 1
     if look.has_probed:
         queue.note_probe()
-        if look_again and left:
-            look_again()
-    return rescued
+    return Rescued(enqueued, look_again=look.has_probed and left > 0)
 
 
 class _Look:
     """One look at the stalled: tells a message that was lost from one that is merely queued.
 
     Queues are first in, first out. So a message is lost if one that was sent a lease later has been taken.
-    If none has been taken for a lease, workers or messages are gone: then one fan-out, or the few there
-    are, is enqueued as a probe, each time after twice the pause. When a worker takes it, it has overtaken
+    If none has been taken for a lease, workers or messages are gone: then one fan-out, or all if there are
+    few, is enqueued as a probe, each time after twice the pause. When a worker takes it, it has overtaken
     all that were lost.
     """
 
     OVERDUE = 32  # leases; enqueued again whatever the queue looks like
     FEW = 3
 
-    def __init__(self, at: queue.Queue, now: datetime, stalled: int) -> None:
+    def __init__(self, at: queue.Queue, now: datetime, stalled: int, *, by_hand: bool) -> None:
+        self._by_hand = by_hand
         self._lease = conf.LEASE_SECONDS
         self._now = now.timestamp()
         # A sender whose clock is ahead must not keep all others waiting.
@@ -99,10 +99,12 @@ class _Look:
         self._probes = 0 if is_moving or is_asked else stalled if stalled <= self.FEW else 1
         self.has_probed = False
 
-    def has_lost_its_message(self, row: FanOut, seen: Progress | None) -> bool:
+    def has_lost_its_message(self, row: FanOut, counters: Counters | None) -> bool:
+        if self._by_hand:
+            return True
         queued = (row.heartbeat_at or row.created_at).timestamp()
-        if seen:
-            queued = max(queued, seen.beat)
+        if counters:
+            queued = max(queued, counters.beat)
         if queued + self._lease < self._front or queued + self.OVERDUE * self._lease < self._now:
             return True
         if not self._probes:
@@ -112,82 +114,25 @@ class _Look:
         return True
 
 
-@dataclass(frozen=True)
-class Settled:
-    """`authors`: whose fan-outs are done now. `reopened`: how many go on, because Redis lost their end.
-    `more`: whether some have ended and are not settled yet."""
+def retry(enqueue: Enqueue, photo_ids: Iterable[int] | None = None) -> list[int]:
+    """Begins fan-outs again that were given up: of these photos, or all. Returns the photos.
 
-    authors: list[Any]
-    reopened: int
-    more: bool
-
-
-def settle(enqueue: Enqueue) -> Settled:
-    """Says `done` of fan-outs whose end Redis has held for `SETTLE_SECONDS`, and enqueues again those whose
-    end it has lost in a crash. Raises `FeedsUnavailable`. One round trip per 1,000."""
-    ended = database.primary(FanOut).filter(state__in=FanOut.OPEN).exclude(finished_at=None)
-    photos = list(ended.order_by("finished_at").values_list("photo_id", flat=True)[:AT_ONCE])
-    if not photos:
-        return Settled([], 0, more=False)
-    ages = dict(zip(photos, delivery.ended_for(photos), strict=True))
-    held = [photo for photo, age in ages.items() if age is not None and age >= conf.SETTLE_SECONDS]
-    lost = [photo for photo, age in ages.items() if age is None]
-    # In this order: a crash in between must not leave a hash that nobody lets go.
-    delivery.retire(held)
-    authors = _authors([*held, *lost])
-    with database.atomic():
-        now_done = list(ended.select_for_update().filter(photo_id__in=held).order_by("id"))
-        database.primary(FanOut).filter(id__in=[row.pk for row in now_done]).update(
-            state=FanOut.State.DONE, last_error=""
-        )
-        domain_events.fanouts_finished(now_done, authors)
-    reopened = 0
-    for photo in lost:
-        if not ended.filter(photo_id=photo).update(finished_at=None, heartbeat_at=timezone.now()):
-            continue
-        if photo not in authors:
-            cancel(photo)
-            continue
-        logger.warning("photo %s: Redis has lost the end of its fan-out, it goes on", photo)
-        seen = _progress(photo)
-        enqueue(photo, authors[photo], seen.cursor if seen else 0)
-        reopened += 1
-    done = dict.fromkeys(authors[photo] for photo in held if photo in authors)
-    more = len(held) + len(lost) < len(photos) or len(photos) == AT_ONCE
-    return Settled(list(done), reopened, more)
-
-
-def retry(enqueue: Enqueue, photos: Iterable[int] | None = None) -> list[int]:
-    """Begins fan-outs again that were given up; of these photos, or all. Returns the photos.
-
-    Who has the photo already does not get it again. A message that the broker does not take now is sent
-    by the rescue when the lease is over.
+    Followers who have the photo already do not get it again. If the broker does not take a message now, the
+    rescue sends it when the lease is over.
     """
-    failed = database.primary(FanOut).filter(state=FanOut.State.FAILED)
-    chosen = failed.values_list("photo_id", flat=True).order_by("id").iterator(AT_ONCE)
-    begun = []
-    for some in batched(list(chosen) if photos is None else photos, AT_ONCE):
-        authors = _authors(some)
-        for photo in some:
-            if photo not in authors:
-                cancel(photo)
-            elif failed.filter(photo_id=photo).update(
-                state=FanOut.State.RUNNING, attempts=0, finished_at=None, heartbeat_at=timezone.now()
-            ):
-                enqueue(photo, authors[photo], 0)
-                begun.append(photo)
+    begun: list[int] = []
+    for some_ids in _failed() if photo_ids is None else batched(photo_ids, ROWS):
+        author_ids = ledger.authors(some_ids)
+        for photo_id in some_ids:
+            if photo_id not in author_ids:
+                ledger.cancel(photo_id)
+            elif ledger.rows().of(photo_id).begin_again():
+                ledger.clear_away(photo_id, author_ids[photo_id])  # with the attempts that are counted there
+                enqueue(photo_id, author_ids[photo_id], 0)
+                begun.append(photo_id)
     return begun
 
 
-def _progress(photo: int) -> Progress | None:
-    try:
-        return delivery.progress(photo)
-    except FeedsRefused as error:
-        # Its key is of a wrong type, say: its task will say so in the ledger, and be counted.
-        logger.error("photo %s: %s", photo, error)
-        return None
-
-
-def _authors(photos: Iterable[int]) -> dict[int, Any]:
-    """The authors of those photos that are there."""
-    return dict(database.primary(Photo).filter(id__in=list(photos)).values_list("id", "user_id"))
+def _failed() -> Iterable[list[int]]:
+    for page in in_pages(ledger.rows().failed().values_list("pk", "photo_id"), size=ROWS):
+        yield [photo_id for _, photo_id in page]

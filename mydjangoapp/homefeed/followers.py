@@ -17,8 +17,9 @@ from more_itertools import batched
 
 from ..conf import conf
 from ..connections import database
+from ..connections.paging import in_pages
 from ..exceptions import FollowersBeingRebuilt
-from ..models import FanOut, Follow
+from ..models import FanOut, Follow, UserId
 from . import delivery, keys, scripts
 from .feeds_redis import client, edge
 
@@ -28,21 +29,22 @@ ENTRIES_PER_CALL = 500  # about 0.7 ms in Redis
 
 @dataclass(frozen=True)
 class Change:
-    """A follow or unfollow that SQL has committed. `row` is the id of the `Follow` row made or deleted."""
+    """A follow or unfollow that SQL has committed. `follow_id` is the id of the `Follow` row made or
+    deleted."""
 
     verb: Literal["follow", "unfollow"]
-    follower: Any
-    row: int
+    follower_id: UserId
+    follow_id: int
 
     @property
     def version(self) -> int:
         """Grows with each change of the same two users: a row is deleted after it was made."""
-        return 2 * self.row + (self.verb == "unfollow")
+        return 2 * self.follow_id + (self.verb == "unfollow")
 
-    def still_holds(self, author: Any) -> bool:
+    def still_holds(self, author_id: UserId) -> bool:
         """Whether SQL agrees: the row is there (follow), or no row of the two is (unfollow)."""
-        rows = _follows().filter(follower_id=self.follower, followee_id=author)
-        return rows.filter(id=self.row).exists() if self.verb == "follow" else not rows.exists()
+        rows = _follows().filter(follower_id=self.follower_id, followee_id=author_id)
+        return rows.filter(id=self.follow_id).exists() if self.verb == "follow" else not rows.exists()
 
 
 def _follows() -> QuerySet[Follow]:
@@ -50,170 +52,178 @@ def _follows() -> QuerySet[Follow]:
     return database.primary(Follow)
 
 
-def _change_keys(author: Any) -> list[str]:
-    of_list = [keys.followers(author), keys.marks(author), keys.state(author)]
-    return [*of_list, keys.rewrite(author), keys.next_followers(author), keys.next_marks(author)]
+def _change_keys(author_id: UserId) -> list[str]:
+    of_list = [keys.followers(author_id), keys.marks(author_id), keys.state(author_id)]
+    return [*of_list, keys.rewrite(author_id), keys.next_followers(author_id), keys.next_marks(author_id)]
 
 
-def apply(author: Any, changes: Iterable[Change]) -> None:
+def apply(author_id: UserId, changes: Iterable[Change]) -> None:
     """Brings committed changes into the author's list. May be repeated; order does not matter.
 
     A list that is missing stays so: it is rebuilt from SQL, which has the changes, when it is needed.
     One round trip per 200 changes. Raises `FeedsUnavailable`, `FeedsRefused`.
     """
     for some in batched(changes, CHANGES_PER_CALL):
-        results = _apply(author, some, force=False)
+        results = _apply(author_id, some, force=False)
         unknown = [change for change, result in zip(some, results, strict=True) if result == b"unknown"]
-        if holding := [change for change in unknown if change.still_holds(author)]:
-            _apply(author, holding, force=True)
+        if holding := [change for change in unknown if change.still_holds(author_id)]:
+            _apply(author_id, holding, force=True)
 
 
-def _apply(author: Any, changes: Sequence[Change], *, force: bool) -> list[bytes]:
+def _apply(author_id: UserId, changes: Sequence[Change], *, force: bool) -> list[bytes]:
     _, floor, token = keys.homefeed_words()
     arguments: list[object] = [floor, token, keys.relations(""), int(force)]
     for change in changes:
-        arguments += [change.verb, str(change.follower), change.version]
-    results: list[bytes] = scripts.apply_changes(_change_keys(author), arguments)
+        arguments += [change.verb, str(change.follower_id), change.version]
+    results: list[bytes] = scripts.apply_changes(_change_keys(author_id), arguments)
     return results
 
 
-def exist(author: Any) -> bool:
+def exist(author_id: UserId) -> bool:
     """Whether the author has a follower list. One round trip."""
     with edge():
-        return bool(client().exists(keys.followers(author)))
+        return bool(client().exists(keys.followers(author_id)))
 
 
-def count(author: Any) -> int:
+def count(author_id: UserId) -> int:
     """Entries of the author's list: followers, and those gone since the last compaction.
     One round trip."""
     with edge():
-        return int(client().llen(keys.followers(author)))
+        return int(client().llen(keys.followers(author_id)))
 
 
-def are_more_than(author: Any, number: int) -> bool:
+def are_more_than(author_id: UserId, number: int) -> bool:
     """Whether the author has more followers than that in SQL, or none there and a list filled by hand."""
-    found = _follows().filter(followee_id=author)[: number + 1].count()
-    return found > number or (found == 0 and exist(author))
+    found = _follows().filter(followee_id=author_id)[: number + 1].count()
+    return found > number or (found == 0 and exist(author_id))
 
 
-def ensure(author: Any) -> bool:
+def ensure(author_id: UserId) -> bool:
     """Rebuilds the author's list from SQL if it is missing. True if it has members afterwards.
 
     Raises `FollowersBeingRebuilt` while another process is at it.
     """
-    if exist(author):
+    if exist(author_id):
         return True
-    if not _follows().filter(followee_id=author).exists():
+    if not _follows().filter(followee_id=author_id).exists():
         return False
-    if rebuild(author) > 0 or exist(author):
+    if rebuild(author_id) > 0 or exist(author_id):
         return True
-    if _follows().filter(followee_id=author).exists():
-        raise FollowersBeingRebuilt(f"The follower list of {author} is on its way; try again in a moment.")
+    if _follows().filter(followee_id=author_id).exists():
+        raise FollowersBeingRebuilt(f"The follower list of {author_id} is on its way; try again in a moment.")
     return False
 
 
-def rebuild(author: Any) -> int:
+def rebuild(author_id: UserId) -> int:
     """Makes the list anew from the `Follow` rows, oldest first; returns how many it read.
 
     Follows and unfollows meanwhile are kept. A list that is there is replaced unless one of the
     author's fan-outs is under way; then nothing happens and 0 is returned.
     SQL is read, and Redis written, 500 rows at a time. Raises `FollowersBeingRebuilt`.
     """
-    rewrite = _begin(author, must_exist=False)
+    rewrite = _begin(author_id, must_exist=False)
     if rewrite is None:
         return 0
     last = read = 0
-    for rows in _rows(author):
+    for rows in _rows(author_id):
         arguments = [rewrite, last, rows[-1][0], *(str(follower) for _, follower in rows)]
-        names = [keys.rewrite(author), keys.next_followers(author), keys.next_marks(author)]
+        names = [keys.rewrite(author_id), keys.next_followers(author_id), keys.next_marks(author_id)]
         if scripts.append_rewrite(names, arguments) != b"appended":
-            raise FollowersBeingRebuilt(f"Another process took over rebuilding the followers of {author}.")
+            raise FollowersBeingRebuilt(f"Another process took over rebuilding the followers of {author_id}.")
         last, read = rows[-1][0], read + len(rows)
-    outcome = _swap(author, rewrite, highest=2 * last + 1, copied=False)
+    outcome = _swap(author_id, rewrite, highest=2 * last + 1, copied=False)
     if outcome == b"lost":
-        raise FollowersBeingRebuilt(f"Another process took over rebuilding the followers of {author}.")
+        raise FollowersBeingRebuilt(f"Another process took over rebuilding the followers of {author_id}.")
     return read if outcome == b"swapped" else 0
 
 
-def _rows(author: Any) -> Iterator[list[tuple[int, Any]]]:
-    rows = _follows().filter(followee_id=author).order_by("id").values_list("id", "follower_id")
-    last = 0
-    while some := list(rows.filter(id__gt=last)[:ENTRIES_PER_CALL]):
-        yield some
-        last = some[-1][0]
+def _rows(author_id: UserId) -> Iterator[list[tuple[int, UserId]]]:
+    rows = _follows().filter(followee_id=author_id).values_list("id", "follower_id")
+    return in_pages(rows, size=ENTRIES_PER_CALL)
 
 
 _OF_USER = (keys.homefeed, keys.floor, keys.token, keys.running, keys.build, keys.relations, keys.likes)
 
 
-def forget(user: Any) -> None:
+def forget(user_id: UserId) -> None:
     """Drops every key of a user who is no more. One round trip, repeatable."""
-    of_user = [make(user) for make in _OF_USER]
+    of_user = [make(user_id) for make in _OF_USER]
     with edge():
-        client().unlink(*_change_keys(user), *of_user)
+        client().unlink(*_change_keys(user_id), *of_user)
 
 
-def compaction_is_due(author: Any) -> bool:
-    """Whether so many changes have left marks that the list is worth rewriting. One round trip."""
+def due_for_compaction(author_ids: Sequence[UserId]) -> list[UserId]:
+    """Those authors whose lists have so many marks that they are worth rewriting. One round trip."""
     with edge():
         pipeline = client().pipeline(transaction=False)
-        pipeline.hlen(keys.marks(author))
-        pipeline.llen(keys.followers(author))
-        marked, length = pipeline.execute()
-    return int(marked) >= max(conf.COMPACT_AFTER, int(length) // 10)
+        for author_id in author_ids:
+            pipeline.hlen(keys.marks(author_id))
+            pipeline.llen(keys.followers(author_id))
+        numbers = pipeline.execute(raise_on_error=False)
+    sizes = zip(author_ids, numbers[::2], numbers[1::2], strict=True)
+    return [author_id for author_id, marked, length in sizes if _is_worth_it(marked, length)]
 
 
-def compact(author: Any) -> bool:
+def _is_worth_it(marked: Any, length: Any) -> bool:
+    # A key of a wrong type gives an error instead of a number; verify_feeds reports that one.
+    return (
+        isinstance(marked, int)
+        and isinstance(length, int)
+        and marked >= max(conf.COMPACT_AFTER, length // 10)
+    )
+
+
+def compact(author_id: UserId) -> bool:
     """Rewrites the list without its dead entries and drops the marks. True if it did.
 
     Leaves it as it is while a fan-out of the author is under way, and gives up when one begins.
     Follows and unfollows meanwhile are kept. One round trip per 500 entries, each under 1 ms in Redis.
     """
     try:
-        rewrite = _begin(author, must_exist=True)
+        rewrite = _begin(author_id, must_exist=True)
     except FollowersBeingRebuilt:
         return False
     if rewrite is None:
         return False
-    names = [keys.followers(author), keys.marks(author), keys.rewrite(author)]
-    names += [keys.next_followers(author), keys.next_marks(author)]
+    names = [keys.followers(author_id), keys.marks(author_id), keys.rewrite(author_id)]
+    names += [keys.next_followers(author_id), keys.next_marks(author_id)]
     while True:
         while (left := scripts.copy_rewrite(names, [rewrite, ENTRIES_PER_CALL])) > 0:
             pass
         if left < 0:
             return False
-        outcome = _swap(author, rewrite, highest=0, copied=True)
+        outcome = _swap(author_id, rewrite, highest=0, copied=True)
         if outcome != b"more":
             return outcome == b"swapped"
 
 
-def _begin(author: Any, *, must_exist: bool) -> str | None:
+def _begin(author_id: UserId, *, must_exist: bool) -> str | None:
     rewrite = secrets.token_hex(8)
-    names = [keys.followers(author), keys.state(author), keys.rewrite(author)]
-    names += [keys.next_followers(author), keys.next_marks(author), keys.running(author)]
+    names = [keys.followers(author_id), keys.state(author_id), keys.rewrite(author_id)]
+    names += [keys.next_followers(author_id), keys.next_marks(author_id), keys.running(author_id)]
     arguments = [rewrite, conf.LEASE_SECONDS, int(must_exist), keys.fanout("")]
     outcome = scripts.begin_rewrite(names, arguments)
-    if outcome == b"not now" and _clear_ended(author):
+    if outcome == b"not now" and _clear_ended(author_id):
         outcome = scripts.begin_rewrite(names, arguments)
     if outcome == b"held":
         raise FollowersBeingRebuilt(
-            f"The follower list of {author} is being rewritten; try again in a moment."
+            f"The follower list of {author_id} is being rewritten; try again in a moment."
         )
     return rewrite if outcome == b"begun" else None
 
 
-def _clear_ended(author: Any) -> bool:
+def _clear_ended(author_id: UserId) -> bool:
     """Clears away what Redis still holds of fan-outs that have ended as the ledger says: it was away when
     they were given up or cancelled. True if there was any."""
-    photos = delivery.under_way(author)
+    photos = delivery.under_way(author_id)
     ended = database.primary(FanOut).filter(photo_id__in=photos).exclude(state__in=FanOut.OPEN)
     cleared = list(ended.values_list("photo_id", flat=True))
     for photo in cleared:
-        delivery.cancel(photo, author)
+        delivery.cancel(photo, author_id)
     return bool(cleared)
 
 
-def _swap(author: Any, rewrite: str, *, highest: int, copied: bool) -> bytes:
+def _swap(author_id: UserId, rewrite: str, *, highest: int, copied: bool) -> bytes:
     arguments = [rewrite, highest, secrets.token_hex(8), int(copied)]
-    outcome: bytes = scripts.swap_rewrite([*_change_keys(author), keys.running(author)], arguments)
+    outcome: bytes = scripts.swap_rewrite([*_change_keys(author_id), keys.running(author_id)], arguments)
     return outcome

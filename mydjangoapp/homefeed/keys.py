@@ -7,10 +7,6 @@ first, never behind the id: user ids may be any text, and no id must lead into a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-from urllib.parse import quote
-
 from ..conf import conf
 
 
@@ -76,6 +72,12 @@ def built(photo: object) -> str:
     """`fanout-built:{photo}`, set: users whose list was built from SQL with this photo before its fan-out had
     ended; pushes to them look whether it is there. Goes when the fan-out ends, or after a day."""
     return _key("fanout-built", photo)
+
+
+def ended() -> str:
+    """`fanouts-ended`, sorted set: photo ids of fan-outs that have served everybody, by when; until the
+    ledger says `done`."""
+    return f"{conf.KEY_PREFIX}fanouts-ended"
 
 
 def queue() -> str:
@@ -154,13 +156,6 @@ def pulled() -> str:
     """`pulled`, string: a photo that was not pushed (`PULL_ABOVE`). While it is there readers look for
     such photos in SQL; without it, only if `PULL_ABOVE` is set."""
     return f"{conf.KEY_PREFIX}pulled"
-
-
-def cached(kind: str, ids: Iterable[Any]) -> dict[Any, str]:
-    """For each id `mydjangoapp:{kind}:{id}`, in Django's cache and not in the feeds' Redis. Quoted,
-    because memcached takes no spaces."""
-    word = f"{conf.KEY_PREFIX}mydjangoapp:{quote(kind, safe='-')}:"
-    return {id_: f"{word}{id_ if isinstance(id_, int) else quote(str(id_), safe='')}" for id_ in ids}
 
 
 def homefeed_words() -> tuple[str, str, str]:

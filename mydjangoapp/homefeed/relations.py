@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from . import keys, scripts
+from . import keys
 from .feeds_redis import client, edge
 
 
@@ -21,52 +20,6 @@ def drop_feeds(*users: Any) -> None:
     kept = (keys.homefeed, keys.floor, keys.token, keys.relations)
     with edge():
         client().delete(*(make(user) for user in users for make in kept))
-
-
-def give_receipts(rows: Sequence[int]) -> None:
-    """Notes that these `GraphChange` rows have been applied. One round trip, repeatable."""
-    scripts.give_receipts([keys.receipts()], list(rows))
-
-
-def receipts_held_for(rows: Sequence[int]) -> list[float | None]:
-    """For each of these rows for how many seconds Redis has held that it was applied; None if it does not
-    know of that. One round trip."""
-    with edge():
-        pipeline = client().pipeline(transaction=False)
-        pipeline.time()
-        pipeline.zmscore(keys.receipts(), [str(row) for row in rows])
-        (seconds, microseconds), given = pipeline.execute()
-    now = seconds + microseconds / 1e6
-    ages = [None if at is None else now - float(at) for at in given]
-    if ahead := [row for row, age in zip(rows, ages, strict=True) if age is not None and age < 0]:
-        give_receipts(ahead)  # the server's clock was set back: counted from now on
-    return [None if age is None else max(0.0, age) for age in ages]
-
-
-def forget_receipts(rows: Sequence[int]) -> None:
-    """They are needed no more. One round trip, repeatable."""
-    with edge():
-        client().zrem(keys.receipts(), *rows)
-
-
-def forget_receipts_older_than(seconds: float) -> int:
-    """Drops receipts whose rows are gone since long; returns how many. Two round trips, repeatable."""
-    with edge():
-        now: Any = client().time()
-        return int(client().zremrangebyscore(keys.receipts(), "-inf", now[0] - seconds))
-
-
-def outbox_position() -> int:
-    """The row of the outbox at which the last call stopped; 0 if it came to the end. One round trip."""
-    with edge():
-        found: Any = client().get(keys.outbox_position())
-    return int(found or 0)
-
-
-def set_outbox_position(row: int) -> None:
-    """Where the next call is to go on. One round trip."""
-    with edge():
-        client().set(keys.outbox_position(), row)
 
 
 def likes_changed(user: Any) -> None:

@@ -12,6 +12,7 @@ _script = partial(Script, package=__package__, store=store)
 
 claim = _script("claim")
 slice_ = _script("slice")
+take_ended = _script("take_ended")
 apply_changes = _script("apply_changes")
 begin_rewrite = _script("begin_rewrite")
 append_rewrite = _script("append_rewrite")

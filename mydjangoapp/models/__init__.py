@@ -4,13 +4,14 @@ from .block import Block
 from .circle import Circle, CircleMembership
 from .fanout import FanOut
 from .follow import Follow
-from .graph_change import GraphChange
 from .like import Like
 from .mute import Mute
 from .past_follow import PastFollow
+from .pending_change import PendingChange
 from .photo import Photo
 from .publication import Publication
 from .upload_key import UploadKey
+from .user_id import UserId
 
 __all__ = [
     "Block",
@@ -18,11 +19,12 @@ __all__ = [
     "CircleMembership",
     "FanOut",
     "Follow",
-    "GraphChange",
     "Like",
     "Mute",
     "PastFollow",
+    "PendingChange",
     "Photo",
     "Publication",
     "UploadKey",
+    "UserId",
 ]

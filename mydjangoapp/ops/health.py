@@ -13,7 +13,7 @@ from health_check.views import HealthCheckView
 
 from ..conf import conf
 from ..connections import broker
-from ..events.transport import all_there_are
+from ..events.registry import all_there_are
 from ..exceptions import DATABASE_AWAY, FeedError
 from ..fanout import progress
 from ..homefeed import feeds_redis
@@ -81,7 +81,7 @@ class Events(HealthCheck):  # type: ignore[misc]  # comes without types
 
     def run(self) -> None:
         try:
-            channels = [one for transport in all_there_are() for one in transport.standings()]
+            channels = [one for transport in all_there_are() for one in transport.channels()]
         except FeedError as error:
             raise ServiceWarning(str(error)) from error
         wrong = [

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ..events.transport import all_there_are
+from ..events.registry import all_there_are
 from ..exceptions import DATABASE_AWAY, FeedError
 from ..fanout import progress
 from ..models import Publication
@@ -39,7 +39,7 @@ class Channels(Collector):
         }
         try:
             for transport in all_there_are():
-                for one in transport.standings():
+                for one in transport.channels():
                     figures = asdict(one)
                     for name, gauge in gauges.items():
                         if figures[name] is not None:

@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from ..conf import conf
 from ..connections import database
-from ..events.transport import all_there_are
+from ..connections.paging import in_pages
+from ..events.registry import all_there_are
 from ..exceptions import FeedError
-from ..homefeed import relations
+from ..homefeed import receipts as feed_receipts
 from ..models import FanOut, UploadKey
 
 AT_ONCE = 1_000  # rows
@@ -48,7 +49,7 @@ def prune() -> Pruned:
     problem: FeedError | None = None
     receipts = letters = 0
     try:
-        receipts = relations.forget_receipts_older_than(RECEIPTS_DAYS * 86_400)
+        receipts = feed_receipts.forget_older_than(RECEIPTS_DAYS * 86_400)
     except FeedError as error:
         problem = error
     try:
@@ -69,10 +70,8 @@ def _delete(model: Any, rows: QuerySet[Any], before: datetime) -> int:
 
 
 def _old(model: Any, before: datetime) -> Iterator[list[Any]]:
-    rows = model.objects.using(database.writer()).order_by("pk").values_list("pk", "created_at")
-    last = 0
-    while some := list(rows.filter(pk__gt=last)[:AT_ONCE]):
-        last = some[-1][0]
+    rows = model.objects.using(database.writer()).values_list("pk", "created_at")
+    for some in in_pages(rows, size=AT_ONCE):
         yield [pk for pk, created_at in some if created_at < before]
         if some[-1][1] >= before:
             return

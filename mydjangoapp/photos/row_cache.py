@@ -23,7 +23,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from ..conf import conf
 from ..connections import database, patience
 from ..connections.breaker import Breaker
-from ..homefeed import keys
+from . import keys
 
 logger = logging.getLogger(__name__)
 

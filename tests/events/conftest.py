@@ -20,7 +20,7 @@ from django.core.management import call_command
 from devtools.servers import ROOT, Server, free_port, in_use
 from mydjangoapp.events.message import Delivery, Outgoing
 from mydjangoapp.events.nsq.transport import Nsq
-from mydjangoapp.events.redis_streams.connection import beside_the_feeds
+from mydjangoapp.events.redis_streams.server import beside_the_feeds
 from mydjangoapp.events.redis_streams.transport import RedisStreams
 from mydjangoapp.events.transport import Consumer, Transport
 from tests import servers

@@ -9,17 +9,17 @@ import time
 import pytest
 
 from devtools.servers import wait_until
-from mydjangoapp.events.transport import Standing, Transport
+from mydjangoapp.events.transport import ChannelStatus, Transport
 from tests.events.conftest import TIMEOUT, Channels, ids, take, take_all, take_nothing
 
 
-def stands(channels: Channels, channel: str = "one", **figures: int | None) -> Standing:
+def stands(channels: Channels, channel: str = "one", **figures: int | None) -> ChannelStatus:
     """How far the channel is, as soon as it has these figures: NSQ does not say when it has heard a FIN."""
 
-    def look() -> Standing:
+    def look() -> ChannelStatus:
         [found] = [
             one
-            for one in channels.transport.standings()
+            for one in channels.transport.channels()
             if (one.topic, one.channel) == (channels.topic, channel)
         ]
         return found
@@ -93,7 +93,7 @@ def test_an_unsubscribed_channel_is_gone_with_what_waits(channels: Channels) -> 
     channels.numbered(3)
     assert channels.transport.unsubscribe(channels.topic, "one")
     assert not channels.transport.unsubscribe(channels.topic, "one")
-    assert {one.channel for one in channels.transport.standings() if one.topic == channels.topic} == {"other"}
+    assert {one.channel for one in channels.transport.channels() if one.topic == channels.topic} == {"other"}
     consumer = channels.consumer()
     take_nothing(consumer)
 

@@ -202,7 +202,7 @@ def test_several_nsqd_through_nsqlookupd(
         channels.transport.subscribe(topic, "one")
         sent = [id_ for n in range(20) for id_ in channels.publish({"n": n})]
         assert all(
-            [one.depth for one in Nsq(of.url).standings() if one.topic == topic] == [10]
+            [one.depth for one in Nsq(of.url).channels() if one.topic == topic] == [10]
             for of in (server, second)
         ), "each got its share"
         stands(channels, depth=20)

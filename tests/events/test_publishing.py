@@ -20,7 +20,8 @@ from django.utils import timezone
 from devtools.servers import ROOT, RedisServer, free_port, wait_until
 from mydjangoapp.events import publish, publish_many
 from mydjangoapp.events.publishing import send_waiting
-from mydjangoapp.events.transport import Consumer, for_topic
+from mydjangoapp.events.registry import for_topic
+from mydjangoapp.events.transport import Consumer
 from mydjangoapp.exceptions import BadEvent, EventsUnavailable
 from mydjangoapp.models import Publication
 from tests import servers

@@ -13,7 +13,7 @@ from devtools.servers import RedisServer, wait_until
 from mydjangoapp.events.message import Outgoing
 from mydjangoapp.events.redis_streams import consumer as consumers
 from mydjangoapp.events.redis_streams import keys
-from mydjangoapp.events.redis_streams.connection import beside_the_feeds
+from mydjangoapp.events.redis_streams.server import beside_the_feeds
 from mydjangoapp.events.redis_streams.transport import RedisStreams
 from mydjangoapp.events.transport import Transport
 from mydjangoapp.exceptions import EventsRefused, EventsUnavailable
@@ -254,7 +254,7 @@ def test_messages_that_were_delayed_are_cut_off_too(
 def test_a_long_backlog_is_not_counted_to_its_end(channels: Channels) -> None:
     channels.transport.subscribe(channels.topic, "one")
     channels.numbered(25_000)
-    [found] = [one for one in channels.transport.standings() if one.topic == channels.topic]
+    [found] = [one for one in channels.transport.channels() if one.topic == channels.topic]
     assert found.depth == 25_000
 
 
@@ -269,7 +269,7 @@ def test_how_far_a_channel_is_costs_the_same_however_far_it_is_behind(
     take(consumer, 1)
     database.xdel(stream, database.xrange(stream, count=10)[9][0])  # from here on it does not count
     database.config_resetstat()
-    [found] = [one for one in channels.transport.standings() if one.topic == channels.topic]
+    [found] = [one for one in channels.transport.channels() if one.topic == channels.topic]
     assert int(database.info("commandstats")["cmdstat_xrange"]["calls"]) <= 8
     assert found.in_flight >= 1
     assert 12_000 < found.depth <= 15_000

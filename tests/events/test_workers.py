@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from devtools.servers import wait_until
 from mydjangoapp.events import Worker, action, option, publish, publish_many
 from mydjangoapp.events.discovery import find
-from mydjangoapp.events.transport import for_topic
+from mydjangoapp.events.registry import for_topic
 from mydjangoapp.exceptions import BadEvent, UnknownWorker
 from tests.events.conftest import Run, channel_of_numbers, lines, said
 

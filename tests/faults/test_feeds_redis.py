@@ -13,10 +13,10 @@ import pytest
 
 from devtools.servers import RedisServer, Server, wait_until
 from mydjangoapp import graph
-from mydjangoapp.homefeed import delivery, feeds_redis, keys
+from mydjangoapp.homefeed import feeds_redis, keys
 from mydjangoapp.models import FanOut
 from tests import servers
-from tests.checker import ALL_ONCE, Outcome, outcome
+from tests.checker import ALL_ONCE, Outcome, counters, outcome
 from tests.faults.trial import SLOW, Trial
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
@@ -146,7 +146,7 @@ def test_a_key_of_the_wrong_type(trial: Trial, workers: Workers, redis: Any) -> 
     worker = workers()
     trial.upload()
     trial.judge()
-    seen = delivery.progress(trial.photo)
+    seen = counters(trial.photo)
     assert seen is not None
     assert (seen.reached, seen.refused) == (4_999, 1)
     assert f"homefeed:{bad}" in worker.log.read_text()

@@ -21,7 +21,7 @@ from devtools.installed_servers import RabbitServer
 from devtools.servers import LOOPBACK, RedisServer, Server, free_port, in_use, wait_until, web_server
 from mydjangoapp import graph
 from mydjangoapp.homefeed import keys
-from mydjangoapp.models import Follow, GraphChange, Photo
+from mydjangoapp.models import Follow, PendingChange, Photo
 from tests import servers
 from tests.checker import state, wait_for_end
 from tests.feeds import truth_of
@@ -211,7 +211,7 @@ def test_the_feeds_redis_is_away(
         what="the follow has reached Redis",
     )
     wait_until(lambda: site.names_as_well("redis"), seconds=30, what="Redis is there again")
-    wait_until(lambda: not GraphChange.objects.exists(), seconds=RECOVERY, what="all has been brought in")
+    wait_until(lambda: not PendingChange.objects.exists(), seconds=RECOVERY, what="all has been brought in")
     assert site.feed() == truth_of(me)[:100]
     page = site.call("GET", "/feed/?limit=100").body["results"]
     assert {photo["id"] for photo in page if photo["liked"]} == {old.pk}

@@ -11,9 +11,8 @@ from typing import Any
 
 from devtools.servers import Server, wait_until
 from mydjangoapp import uploads
-from mydjangoapp.homefeed import delivery
 from mydjangoapp.models import FanOut, Photo
-from tests.checker import ALL_ONCE, Outcome, cursor, fill, outcome, runs, wait_for_end
+from tests.checker import ALL_ONCE, Outcome, counters, cursor, fill, has_ended, outcome, runs, wait_for_end
 from tests.conftest import Workers
 
 LEASE = 3.0  # seconds, of the tests' site
@@ -97,7 +96,7 @@ class Trial:
             seconds=30,
             what="the chain is on its way",
         )
-        assert FanOut.objects.filter(photo_id=self.photo, finished_at=None).exists(), "it was too quick"
+        assert not has_ended(self.photo), "it was too quick"
 
     def healed(self) -> None:
         """The fault is over: from here on time is counted."""
@@ -121,7 +120,7 @@ class Trial:
     def explanation(self) -> str:
         """All that may tell why a fan-out does not end."""
         rows = [str(row) for row in FanOut.objects.filter(photo_id__in=self.photos).values()]
-        states = [f"{photo}: {delivery.progress(photo)}" for photo in self.photos]
+        states = [f"{photo}: {counters(photo)}" for photo in self.photos]
         return "\n".join([*rows, *states, *(worker.log.read_text()[-6000:] for worker in self.workers)])
 
     def look(self, absent: Iterable[Any] = ()) -> Outcome:

@@ -7,18 +7,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from ...exceptions import EventsUnavailable, FeedError
 from .. import transport
 from ..message import Delivery, Outgoing
 from . import http, wire
+from .address import Addresses
 from .connection import Connection
 from .memory import Memory
 from .wire import Frame
-
-if TYPE_CHECKING:
-    from .transport import Nsq
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +42,22 @@ class Receipt(NamedTuple):
         return self.connection, self.id
 
 
+class Hosts(Protocol):
+    """What a consumer needs of its transport."""
+
+    longest_delay: float
+
+    @property
+    def at(self) -> Addresses: ...
+
+    def put(self, topic: str, bodies: Sequence[bytes], delay: float = 0) -> None: ...
+
+
 class NsqConsumer(transport.Consumer):
     """nsqd pushes; here it may do so only while somebody takes, so that what waits does not wait in a
     process that is busy. What arrives all the same is kept alive (TOUCH) until it is taken."""
 
-    def __init__(self, of: Nsq, topic: str, channel: str, timeout: float) -> None:
+    def __init__(self, of: Hosts, topic: str, channel: str, timeout: float) -> None:
         self._of, self._topic, self._channel, self._timeout = of, topic, channel, timeout
         self._memory = Memory(topic, channel)
         self._connections: dict[tuple[str, int], Connection] = {}

@@ -8,8 +8,8 @@ from typing import Any
 from ...conf import conf
 from ..message import Delivery
 from ..redis_streams import keys
-from ..redis_streams.connection import beside_the_feeds, run, store
-from ..redis_streams.transport import RedisStreams
+from ..redis_streams.dead_letters import DeadLetters
+from ..redis_streams.server import beside_the_feeds, run, store
 from ..transport import DeadLetter
 
 
@@ -59,7 +59,7 @@ class Memory:
 
     def dead_letters(self) -> Iterator[DeadLetter]:
         """The oldest first. One round trip per 100."""
-        return RedisStreams(self._url).dead_letters(self._topic, self._channel)
+        return DeadLetters(self._url, self._topic, self._channel).letters()
 
     def first_dead(self, most: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """Entries as Redis has them, for `forget_dead`."""
@@ -74,11 +74,11 @@ class Memory:
 
     def purge(self) -> int:
         """Throws dead letters away; returns how many."""
-        return RedisStreams(self._url).purge(self._topic, self._channel)
+        return DeadLetters(self._url, self._topic, self._channel).purge()
 
     def prune(self, seconds: float) -> int:
         """Throws dead letters away that are older; returns how many."""
-        return RedisStreams(self._url).prune_channel(self._topic, self._channel, seconds)
+        return DeadLetters(self._url, self._topic, self._channel).prune(seconds)
 
     def is_new(self) -> bool:
         """Whether this is the first time that the channel is made; only one is told so."""

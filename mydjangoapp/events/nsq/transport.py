@@ -30,7 +30,7 @@ _turns = itertools.count()
 
 
 class Nsq(transport.Transport):
-    """Of the nsqd that a URL names. `subscribe`, `unsubscribe` and `standings` ask each of those that
+    """Of the nsqd that a URL names. `subscribe`, `unsubscribe` and `channels` ask each of those that
     `?http=` names, one request each."""
 
     longest_delay = 3_600.0  # nsqd's --max-req-timeout
@@ -126,7 +126,7 @@ class Nsq(transport.Transport):
         self.subscribe(topic, channel)
         return NsqConsumer(self, topic, channel, timeout)
 
-    def standings(self) -> Iterator[transport.Standing]:
+    def channels(self) -> Iterator[transport.ChannelStatus]:
         """`oldest_age` is not known to nsqd."""
         figures: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
         stats = self._of_each(lambda host: http.get(host, "/stats", format="json", include_clients="false"))
@@ -137,7 +137,7 @@ class Nsq(transport.Transport):
                     for place, name in enumerate(("depth", "in_flight_count", "deferred_count")):
                         of[place] += channel[name]
         for (name, channel_name), (depth, in_flight, deferred) in sorted(figures.items()):
-            yield transport.Standing(
+            yield transport.ChannelStatus(
                 topic=name,
                 channel=channel_name,
                 depth=depth,
@@ -164,7 +164,7 @@ class Nsq(transport.Transport):
 
     def prune(self, seconds: float) -> int:
         """Two round trips per channel that has some."""
-        return sum(Memory(one.topic, one.channel).prune(seconds) for one in self.standings() if one.dead)
+        return sum(Memory(one.topic, one.channel).prune(seconds) for one in self.channels() if one.dead)
 
     def purge(self, topic: str, channel: str) -> int:
         return Memory(topic, channel).purge()

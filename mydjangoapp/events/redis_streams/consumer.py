@@ -8,7 +8,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ...conf import conf
 from ...connections.redis_server import Store
@@ -16,14 +16,21 @@ from ...exceptions import EventsRefused
 from .. import transport
 from ..message import Delivery
 from . import keys
-from .connection import run, store
-
-if TYPE_CHECKING:
-    from .transport import RedisStreams
+from .server import run, store
 
 SWEEP_SECONDS = 1.0  # how late a message that timed out may be noticed
 VANISHED_SECONDS = 600.0  # a consumer that has not asked for so long and has nothing in hand is forgotten
 TIDY_SECONDS = 10.0  # between two looks at vanished consumers, and at what can be cut off
+
+
+class Topics(Protocol):
+    """What a consumer needs of its transport."""
+
+    url: str
+
+    def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool: ...
+
+    def trim(self, topic: str) -> int: ...
 
 
 class RedisConsumer(transport.Consumer):
@@ -33,7 +40,7 @@ class RedisConsumer(transport.Consumer):
     pending entries); so a message that timed out is one that has been pending for long.
     """
 
-    def __init__(self, of: RedisStreams, topic: str, channel: str, timeout: float) -> None:
+    def __init__(self, of: Topics, topic: str, channel: str, timeout: float) -> None:
         self._of, self._topic, self._channel = of, topic, channel
         self._url = of.url
         self._timeout_ms = max(1, round(timeout * 1000))

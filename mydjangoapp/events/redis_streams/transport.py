@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -18,8 +17,9 @@ from .. import transport
 from ..message import Outgoing
 from ..transport import DeadLetter
 from . import keys
-from .connection import run, run_to_publish, store
 from .consumer import RedisConsumer
+from .dead_letters import DeadLetters
+from .server import run, run_to_publish, store
 
 AT_ONCE = 500  # messages a script call: it holds Redis for about a millisecond
 TRIM_AT_ONCE = 10_000  # messages; some milliseconds
@@ -101,7 +101,7 @@ class RedisStreams(transport.Transport):
         self.subscribe(topic, channel)
         return RedisConsumer(self, topic, channel, timeout)
 
-    def standings(self) -> Iterator[transport.Standing]:
+    def channels(self) -> Iterator[transport.ChannelStatus]:
         """Two round trips, one more per topic and one per channel."""
         with self._store.edge():
             found: Any = self._store.client().smembers(keys.topics())
@@ -109,16 +109,16 @@ class RedisStreams(transport.Transport):
             with self._store.edge():
                 channels: Any = self._store.client().hkeys(keys.channels(topic))
             for channel in sorted(name.decode() for name in channels):
-                yield self._standing(topic, channel)
+                yield self._status(topic, channel)
 
-    def _standing(self, topic: str, channel: str) -> transport.Standing:
+    def _status(self, topic: str, channel: str) -> transport.ChannelStatus:
         kept = [
             keys.stream(topic),
             *(make(topic, channel) for make in (keys.again, keys.later, keys.dead)),
             keys.channels(topic),
         ]
-        depth, in_flight, deferred, dead, oldest = run(self._url, "standing", kept, [channel])
-        return transport.Standing(
+        depth, in_flight, deferred, dead, oldest = run(self._url, "status", kept, [channel])
+        return transport.ChannelStatus(
             topic=topic,
             channel=channel,
             depth=depth,
@@ -131,15 +131,7 @@ class RedisStreams(transport.Transport):
 
     def dead_letters(self, topic: str, channel: str) -> Iterator[DeadLetter]:
         """One round trip per 100."""
-        begin = "-"
-        while True:
-            with self._store.edge():
-                found: Any = self._store.client().xrange(keys.dead(topic, channel), begin, "+", count=100)
-            for entry, fields in found:
-                yield _letter(fields)
-                begin = f"({entry.decode()}"
-            if len(found) < 100:
-                return
+        return self._dead_letters(topic, channel).letters()
 
     def replay(self, topic: str, channel: str) -> int:
         """One round trip per 100, of the letters that are there at the beginning."""
@@ -156,35 +148,16 @@ class RedisStreams(transport.Transport):
         return replayed
 
     def purge(self, topic: str, channel: str) -> int:
-        with self._store.edge():
-            pipeline = self._store.client().pipeline(transaction=True)
-            pipeline.xlen(keys.dead(topic, channel))
-            pipeline.delete(keys.dead(topic, channel))
-            length, _ = pipeline.execute()
-        return int(length)
+        return self._dead_letters(topic, channel).purge()
 
     def prune(self, seconds: float) -> int:
         """Two round trips, one more per topic and two per channel."""
         return sum(
-            self.prune_channel(one.topic, one.channel, seconds) for one in self.standings() if one.dead
+            self._dead_letters(one.topic, one.channel).prune(seconds) for one in self.channels() if one.dead
         )
 
-    def prune_channel(self, topic: str, channel: str, seconds: float) -> int:
-        """Throws a channel's dead letters away that are older; returns how many. Two round trips."""
-        with self._store.edge():
-            now: Any = self._store.client().time()
-            oldest = f"{int((now[0] - seconds) * 1000)}-0"
-            return int(self._store.client().xtrim(keys.dead(topic, channel), minid=oldest, approximate=False))
-
-
-def _letter(fields: dict[bytes, bytes]) -> DeadLetter:
-    found = {name.decode(errors="replace"): value for name, value in fields.items()}
-    attempts, reason = int(found.pop("attempts")), found.pop("reason").decode()
-    text = {name: value.decode(errors="replace") for name, value in found.items()}
-    body: Any = text.get("body", json.dumps(text))
-    with contextlib.suppress(ValueError, RecursionError):
-        body = json.loads(body)
-    return DeadLetter(text.get("id", ""), text.get("action", ""), body, attempts, reason)
+    def _dead_letters(self, topic: str, channel: str) -> DeadLetters:
+        return DeadLetters(self._url, topic, channel)
 
 
 def _age(published_at: str) -> float | None:

@@ -1,69 +1,96 @@
--- claim: may this message carry the fan-out on? If so, what is its batch?
+-- claim: may this message carry the fan-out on? If so, which batch is its own?
 --
 -- KEYS  1 fanout:{photo}  2 followers:{author}  3 followers-state:{author}  4 fanouts:{author}  5 queue
--- ARGV  1 photo  2 cursor of the message  3 batch size  4 lease, seconds  5 "1" if redelivered
---       6 "1" to begin (again) where it would be absent  7 "1" to guard each push against doubles
---       8 "1" if the follower list is known to have members  9 author
---       10 nonce of this call  11 when the message was sent (seconds, the sender's clock), 0: not known
---       12 a chain that stood still for so many seconds goes on guarded
--- Returns {verdict, first index, index behind the last, seconds since the ledger was written}
+--       6 homefeed:{author}  7 fanout-built:{photo}
+-- ARGV  named below
+-- Returns {verdict, first index, index behind the last, "1" if the ledger is due, cursor, reached, total,
+--          attempts, started}; the last five are what the ledger is to be told
 --   start      the hash was made, the chain begins
 --   next       the expected next link
---   takeover   the chain stood still for a lease, or this very message's worker died
---   duplicate  somebody else is at it: end without a word
---   ended      nothing is left to carry
+--   takeover   the chain stood still for a lease, or the worker of this very message died
+--   duplicate  another message does this work
+--   ended      everybody has been served
 --   absent     no hash, or not the follower list that its cursor points into: ask the ledger
+--   unlisted   the chain could begin, but there is no follower list
+--   long       the chain could begin, but the list is longer than PULL_ABOVE
+--   exhausted  started too often without getting any further
 --
 -- Fields of the hash: cursor (next follower), link and end (the batch that was claimed last), sent
--- (the link that has been enqueued), generation (of the follower list, that the cursor belongs to),
--- guard, author, own (author served), total, reached, gone, refused, started, beat, synced, ended; nonce
--- and verdict of the claim that was granted last, so that a call whose reply was lost and that the client
--- repeats gets the same answer again, and is not told `duplicate` of itself.
--- `queue` tells the rescue how far the broker's queue has come: `front`, when the latest message that was
--- taken had been sent, `moved`, when a message was last taken, and `probes`, how often the rescue has
--- probed since, the last time at `probed`.
+-- (the link that was enqueued last), generation (of the follower list that the cursor belongs to),
+-- guard, author, own (the author has been served), total, reached, gone, refused, started, beat, synced,
+-- ended; attempts (starts since the chain last got further) and attempted (the cursor then); nonce and
+-- verdict of the last granted claim: redis-py repeats a call whose reply was lost, and the repeated call
+-- gets the same answer again instead of `duplicate`.
+-- The hash `queue` tells the rescue how far the broker's queue has come: `front` (when the latest of the
+-- messages taken had been sent), `moved` (when a message was last taken), `probes` (how often the rescue
+-- has probed since, last at `probed`).
 --
--- Atomic, so that of any number of messages for one link exactly one is let through. Time is this
--- server's, so that workers' clocks do not matter. O(1), some ten microseconds.
+-- Atomic, so that of any number of messages for one link exactly one is let through, and its start is
+-- counted before the work. Time is this server's, so that workers' clocks do not matter. O(1), some ten
+-- microseconds; a start looks through one list of at most MAX_LENGTH ids.
+local fanout, followers, list_state, under_way, queue, own_feed, built = unpack(KEYS)
+local photo, asked, batch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local lease, redelivered = tonumber(ARGV[4]), ARGV[5] == '1'
+local may_begin = ARGV[6] == '1'           -- the ledger says that the fan-out is open
+local guard = ARGV[7] == '1'               -- each push looks whether the photo is there already
+local without_followers = ARGV[8] == '1'   -- SQL says that the author has none
+local author, nonce = ARGV[9], ARGV[10]
+local sent_at = tonumber(ARGV[11])         -- when the message was sent: the sender's clock, 0 if unknown
+local guard_after = tonumber(ARGV[12])     -- a chain that stood still for so many seconds goes on guarded
+local attempts_before, max_attempts = tonumber(ARGV[13]), tonumber(ARGV[14])
+local pull_above = tonumber(ARGV[15])      -- nil: every author's photos are pushed
+
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local batch = tonumber(ARGV[3])
-local f = redis.call('HMGET', KEYS[1], 'cursor', 'link', 'end', 'beat', 'ended', 'synced', 'generation',
-  'total', 'nonce', 'verdict')
-redis.call('HSET', KEYS[5], 'moved', now, 'probes', 0)
-local sent = math.min(tonumber(ARGV[11]), now)  -- a sender's clock may be ahead
-if sent > tonumber(redis.call('HGET', KEYS[5], 'front') or 0) then redis.call('HSET', KEYS[5], 'front', sent) end
-if f[5] then return {'ended', 0, 0, 0} end
+local f = redis.call('HMGET', fanout, 'cursor', 'link', 'end', 'beat', 'ended', 'synced', 'generation',
+  'total', 'nonce', 'verdict', 'reached', 'attempts', 'attempted', 'started')
+local front = tonumber(redis.call('HGET', queue, 'front') or 0)
+-- A sender's clock may be ahead.
+redis.call('HSET', queue, 'moved', now, 'probes', 0, 'front', math.max(front, math.min(sent_at, now)))
+if f[5] then return {'ended', 0, 0, 0, 0, 0, 0, 0, ''} end
 
-local length, generation = redis.call('LLEN', KEYS[2]), redis.call('HGET', KEYS[3], 'generation') or ''
-local moved = f[1] and (generation ~= f[7] or length < tonumber(f[1])
-  or (length == 0 and tonumber(f[8]) > 0))
-if not f[1] or moved then
-  if ARGV[6] ~= '1' or (length == 0 and ARGV[8] == '1') then return {'absent', 0, 0, 0} end
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'cursor', 0, 'link', 0, 'end', batch, 'guard', moved and '1' or ARGV[7],
-    'generation', generation, 'author', ARGV[9], 'total', length, 'reached', 0, 'gone', 0, 'refused', 0,
-    'started', now, 'beat', now, 'synced', now, 'nonce', ARGV[10], 'verdict', 'start')
-  redis.call('SADD', KEYS[4], ARGV[1])
-  return {'start', 0, batch, 0}
+local cursor, total = tonumber(f[1]), tonumber(f[8])
+local length, generation = redis.call('LLEN', followers), redis.call('HGET', list_state, 'generation') or ''
+local lost_its_list = cursor and (generation ~= f[7] or length < cursor or (length == 0 and total > 0))
+if not cursor or lost_its_list then
+  if not may_begin then return {'absent', 0, 0, 0, 0, 0, 0, 0, ''} end
+  if length == 0 and not without_followers then return {'unlisted', 0, 0, 0, 0, 0, 0, 0, ''} end
+  if pull_above and length > pull_above then return {'long', 0, 0, 0, 0, 0, length, 0, ''} end
+  if attempts_before >= max_attempts then return {'exhausted', 0, 0, 0, 0, 0, length, attempts_before, ''} end
+  -- The author's own feed gets a photo first. If it is there, a chain whose hash was lost has begun before,
+  -- unless the feed was built from SQL.
+  local place = redis.pcall('LPOS', own_feed, photo)
+  local has_begun = type(place) == 'number' and redis.call('SISMEMBER', built, author) == 0
+  guard = guard or lost_its_list or has_begun
+  redis.call('DEL', fanout)
+  redis.call('HSET', fanout, 'cursor', 0, 'link', 0, 'end', batch, 'guard', guard and 1 or 0,
+    'generation', generation, 'author', author, 'total', length, 'reached', 0, 'gone', 0, 'refused', 0,
+    'started', now, 'beat', now, 'synced', now, 'attempts', attempts_before + 1, 'attempted', 0,
+    'nonce', nonce, 'verdict', 'start')
+  redis.call('SADD', under_way, photo)
+  return {'start', 0, batch, 0, 0, 0, length, attempts_before + 1, tostring(now)}
 end
 
-local cursor, link, stop = tonumber(f[1]), tonumber(f[2]), tonumber(f[3])
-if f[9] == ARGV[10] then return {f[10], link, stop, 0} end
+local link, stop, reached = tonumber(f[2]), tonumber(f[3]), tonumber(f[11])
+local attempts, attempted = tonumber(f[12] or 0), tonumber(f[13] or 0)
+if f[9] == nonce then return {f[10], link, stop, 0, cursor, reached, total, attempts, f[14]} end
 local idle = now - tonumber(f[4])
-local stalled = idle < 0 or idle >= tonumber(ARGV[4])  -- below zero: this server's clock was set back
-local asked = tonumber(ARGV[2])
+local stalled = idle < 0 or idle >= lease  -- below zero: this server's clock was set back
 local verdict
 if asked == stop then
   verdict, link = 'next', asked
-elseif stalled or (ARGV[5] == '1' and asked == link) then
+elseif stalled or (redelivered and asked == link) then
+  if cursor > attempted then attempts, attempted = 0, cursor end
+  if attempts >= max_attempts then return {'exhausted', 0, 0, 0, cursor, reached, total, attempts, f[14]} end
+  attempts = attempts + 1
   verdict, link = 'takeover', cursor - cursor % batch
-  redis.call('HDEL', KEYS[1], 'sent')
+  redis.call('HDEL', fanout, 'sent')
+  redis.call('HSET', fanout, 'attempts', attempts, 'attempted', attempted)
 else
-  return {'duplicate', 0, 0, 0}
+  return {'duplicate', 0, 0, 0, 0, 0, 0, 0, ''}
 end
-if idle < 0 or idle >= tonumber(ARGV[12]) then redis.call('HSET', KEYS[1], 'guard', 1) end
-local since = now - tonumber(f[6])
-redis.call('HSET', KEYS[1], 'link', link, 'end', link + batch, 'beat', now, 'nonce', ARGV[10],
-  'verdict', verdict, 'synced', since >= 1 and now or f[6])
-return {verdict, link, link + batch, math.floor(since)}
+if idle < 0 or idle >= guard_after then redis.call('HSET', fanout, 'guard', 1) end
+local is_due = now - tonumber(f[6]) >= 1 or verdict == 'takeover'
+redis.call('HSET', fanout, 'link', link, 'end', link + batch, 'beat', now, 'nonce', nonce,
+  'verdict', verdict, 'synced', is_due and now or f[6])
+return {verdict, link, link + batch, is_due and 1 or 0, cursor, reached, total, attempts, f[14]}

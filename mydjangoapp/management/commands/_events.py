@@ -10,7 +10,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from mydjangoapp.events.message import check_name
-from mydjangoapp.events.transport import Transport, for_topic
+from mydjangoapp.events.registry import for_topic
+from mydjangoapp.events.transport import Transport
 from mydjangoapp.exceptions import FeedError
 
 

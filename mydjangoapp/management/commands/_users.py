@@ -12,6 +12,8 @@ from django.db.models import QuerySet
 from rich.console import Console
 from rich.progress import track
 
+from mydjangoapp.connections.paging import in_pages
+
 AT_ONCE = 1_000
 
 
@@ -36,10 +38,8 @@ def users_to_go_through(only: str | None, sample: int | None = None) -> tuple[It
 
 def _all(users: QuerySet[Any]) -> Iterator[Any]:
     # A page at a time: an open cursor would hold SQLite's view of everything as it was at the start.
-    ids = list(users.order_by("pk").values_list("pk", flat=True)[:AT_ONCE])
-    while ids:
-        yield from ids
-        ids = list(users.filter(pk__gt=ids[-1]).order_by("pk").values_list("pk", flat=True)[:AT_ONCE])
+    for page in in_pages(users.values_list("pk"), size=AT_ONCE):
+        yield from (pk for (pk,) in page)
 
 
 def with_bar(console: Console, users: Iterable[Any], number: int, what: str) -> Iterator[Any]:

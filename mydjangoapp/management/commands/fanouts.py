@@ -5,11 +5,12 @@ from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 
 from mydjangoapp import tasks
 from mydjangoapp.fanout import progress, rescue
-from mydjangoapp.fanout.progress import Standing
+from mydjangoapp.fanout.progress import Progress
 from mydjangoapp.models import FanOut
 
 
@@ -57,19 +58,19 @@ class Command(BaseCommand):
         self.stdout.write(f"{len(begun)} fan-outs begun again")
 
     def _once(self, console: Console) -> None:
-        standings = list(progress.open_ones())
+        open_ones = list(progress.open_ones())
         if failed := progress.failed_ones():
             console.print(f"{failed:,} failed: see their last_error in the admin, then fanouts --retry.")
-        if not standings:
+        if not open_ones:
             console.print("No fan-out is under way.")
             return
         with bars(console) as shown:
-            Board(shown).show(standings)
+            Board(shown).show(open_ones)
 
 
-def bars(console: Console) -> Progress:
+def bars(console: Console) -> Bars:
     """An empty board of progress bars: a fan-out a line, with its rate and the time it will take yet."""
-    return Progress(
+    return Bars(
         TextColumn("photo {task.fields[photo]} {task.fields[state]:>9}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -82,17 +83,17 @@ def bars(console: Console) -> Progress:
 class Board:
     """One bar for each fan-out; one that has ended goes full and then off."""
 
-    def __init__(self, shown: Progress) -> None:
+    def __init__(self, shown: Bars) -> None:
         self._shown = shown
         self._lines: dict[int, TaskID] = {}
 
-    def show(self, standings: list[Standing]) -> None:
+    def show(self, open_ones: list[Progress]) -> None:
         """Brings every bar to where its fan-out is now."""
-        for one in standings:
-            line = self._lines.get(one.photo)
+        for one in open_ones:
+            line = self._lines.get(one.photo_id)
             if line is None:
-                line = self._shown.add_task("", photo=one.photo, state=one.state, rate="")
-                self._lines[one.photo] = line
+                line = self._shown.add_task("", photo=one.photo_id, state=one.state, rate="")
+                self._lines[one.photo_id] = line
             self._shown.update(
                 line,
                 completed=one.reached + one.refused,
@@ -100,13 +101,13 @@ class Board:
                 state=one.state,
                 rate=_rate(one),
             )
-        ended = self._lines.keys() - {one.photo for one in standings}
+        ended = self._lines.keys() - {one.photo_id for one in open_ones}
         for row in FanOut.objects.filter(photo_id__in=ended):
             line = self._lines.pop(row.photo_id)
             self._shown.update(line, completed=row.reached, total=row.total or 1, state=row.state)
             self._shown.stop_task(line)
 
 
-def _rate(one: Standing) -> str:
+def _rate(one: Progress) -> str:
     seconds = one.running_seconds
     return f"{one.reached / seconds:,.0f}/s" if seconds > 0 else ""

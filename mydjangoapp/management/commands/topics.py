@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 from rich.table import Table
 
-from mydjangoapp.events.transport import all_there_are
+from mydjangoapp.events.registry import all_there_are
 
 from ._events import said
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, json: bool, **options: Any) -> None:
         with said():
-            found = [asdict(one) for transport in all_there_are() for one in transport.standings()]
+            found = [asdict(one) for transport in all_there_are() for one in transport.channels()]
         if json:
             self.stdout.write(_json(found))
         elif not found:

@@ -1,4 +1,4 @@
--- standing: how far a channel is.
+-- status: how far a channel is.
 --
 -- KEYS  1 events:{topic}  2 events:{topic}:{channel}:again  3 events:{topic}:{channel}:later
 --       4 events:{topic}:{channel}:dead  5 events:{topic}:channels

@@ -1,0 +1,16 @@
+"""The keys of what is in Django's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+from ..conf import conf
+
+
+def cached(kind: str, ids: Iterable[Any]) -> dict[Any, str]:
+    """For each id `mydjangoapp:{kind}:{id}`, in Django's cache and not in the feeds' Redis. Quoted,
+    because memcached takes no spaces."""
+    word = f"{conf.KEY_PREFIX}mydjangoapp:{quote(kind, safe='-')}:"
+    return {id_: f"{word}{id_ if isinstance(id_, int) else quote(str(id_), safe='')}" for id_ in ids}
