@@ -13,7 +13,7 @@ import signal
 
 STEPS = {
     "committed": "the photo is committed, its message not sent",
-    "claimed": "a batch is claimed, none of its slices served",
+    "claimed": "a batch is claimed; of a chain's first batch one slice has been served in the same step",
     "served": "a slice is served, the batch is not",
     "enqueued": "the next link is enqueued, this message not acknowledged",
     "deleted": "a deletion is committed, nothing has been told of it",

@@ -111,20 +111,22 @@ def settle_fanouts() -> None:
 
 
 def _settle() -> None:
-    settled = settling.settle(enqueue_removal)
-    _compact_later(settled.author_ids)
+    _follow_up(settling.settle(enqueue_removal))
+
+
+def _follow_up(settled: settling.Settled) -> None:
+    """What settling leaves to be done."""
+    for author_id in followers.due_for_compaction(settled.author_ids):
+        broker.send(compact_followers, broker.plain(author_id))
     if settled.more:
         broker.send(settle_fanouts)
+    elif settled.later and settling.is_due_later():
+        _settle_later()
 
 
 def _settle_later() -> None:
-    """Redis tells one caller per `SETTLE_SECONDS` to send this message, however many fan-outs end."""
+    """One caller per `SETTLE_SECONDS` sends this message, however many fan-outs end."""
     broker.send(settle_fanouts, countdown=conf.SETTLE_SECONDS)
-
-
-def _compact_later(author_ids: list[UserId]) -> None:
-    for author_id in followers.due_for_compaction(author_ids):
-        broker.send(compact_followers, broker.plain(author_id))
 
 
 def _try(problem: str, step: Callable[[], object]) -> None:
@@ -150,9 +152,7 @@ def rescue_fanouts() -> None:
         is_redis_there = False
     recovered = recovery.recover(enqueue, enqueue_removal, seconds=OUTBOX_SECONDS)
     if is_redis_there:  # without it nobody could tell that one message is enough; beat sends the next
-        _try("follower lists are compacted later", lambda: _compact_later(recovered.author_ids))
-        if recovered.more_to_settle:
-            broker.send(settle_fanouts)
+        _try("the next rescue settles the rest", lambda: _follow_up(recovered.settled))
         if recovered.look_again:
             broker.send(rescue_fanouts, countdown=1)
 

@@ -79,7 +79,7 @@ def publish(user: Any, number: int = 1) -> list[int]:
 
 def carry(photo: int, author: Any) -> None:
     """A fan-out in this process, to its end."""
-    batch = delivery.claim(Message(photo, author.pk), Beginning(without_followers=True))
+    batch = delivery.begin(Message(photo, author.pk), Beginning(without_followers=True))
     assert delivery.serve(batch, lambda link: True).status is delivery.Status.ENDED
 
 

@@ -30,8 +30,8 @@ def small(settings: Any) -> None:
 def claim(
     photo: int, cursor: int = 0, *, redelivered: bool = False, create: bool = True, guard: bool = False
 ) -> delivery.Claim:
-    beginning = Beginning(guard=guard) if create else None
-    return delivery.claim(Message(photo, AUTHOR, cursor, redelivered), beginning)
+    message = Message(photo, AUTHOR, cursor, redelivered)
+    return delivery.begin(message, Beginning(guard=guard)) if create else delivery.claim(message)
 
 
 def granted(verdict: Verdict, start: int, stop: int, *, total: int = 35) -> delivery.Claim:
@@ -95,8 +95,8 @@ def test_nothing_is_begun_or_served_of_what_redis_does_not_know() -> None:
     assert serve(granted(Verdict.NEXT, 0, 10)) == (Status.ABSENT, [])
     assert claim(2).verdict is Verdict.START
     without_list = Message(3, 8)
-    assert delivery.claim(without_list, Beginning()).verdict is Verdict.UNLISTED
-    assert delivery.claim(without_list, Beginning(without_followers=True)).verdict is Verdict.START
+    assert delivery.begin(without_list, Beginning()).verdict is Verdict.UNLISTED
+    assert delivery.begin(without_list, Beginning(without_followers=True)).verdict is Verdict.START
 
 
 def test_a_cancelled_fanout_is_absent_for_whoever_carries_it(redis: Any) -> None:
@@ -188,15 +188,18 @@ def test_scripts_that_redis_has_forgotten_are_sent_again(redis: Any) -> None:
 
 def test_out_of_memory_is_refused_before_the_first_push_and_nothing_is_half_done(redis: Any) -> None:
     users = fill(AUTHOR, 8)
-    batch = claim(1)
+    batch = claim(1)  # four of them are served in the same step
     redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(FeedsRefused, match="out of memory"):
             serve(batch)
+        with pytest.raises(FeedsRefused, match="out of memory"):
+            claim(2)
     finally:
         redis.config_set("maxmemory", 0)
-    assert not any(redis.exists(keys.homefeed(user)) for user in users)
-    assert cursor(1) == 0
+    assert not any(redis.exists(keys.homefeed(user)) for user in users[4:])
+    assert cursor(1) == 4
+    assert not redis.exists(keys.fanout(2))
     assert serve(batch)[0] is Status.ENDED
     assert outcome(1, users) == ALL_ONCE
 

@@ -160,7 +160,7 @@ def test_a_photo_deleted_while_its_last_link_runs_is_taken_out_again(
     photo = publish(author)
     FanOut.objects.filter(photo_id=photo).update(state="cancelled")  # Redis could not be told,
     Photo.objects.filter(pk=photo)._raw_delete("default")
-    delivery.claim(Message(photo, author.pk), Beginning())  # and a chain goes on
+    delivery.begin(Message(photo, author.pk), Beginning())  # and a chain goes on
     tasks.insert_into_homefeed(photo, author.pk, 10_000)
     assert outcome(photo, users) == ALL_ONCE, "the chain did not look"
     workers()

@@ -20,7 +20,7 @@ from tests.checker import ALL_ONCE, Orders, outcome
 
 def served_by(author: int, photo: int) -> dict[int, int]:
     """Carries a photo and counts each follower's copies, as the slices see the list."""
-    batch = delivery.claim(Message(photo, author), Beginning(without_followers=True))
+    batch = delivery.begin(Message(photo, author), Beginning(without_followers=True))
     while True:
         enqueued = Orders()
         served = delivery.serve(batch, enqueued)
@@ -144,11 +144,12 @@ def test_follow_many_brings_in_each_once_whatever_came_before(
 
 
 def test_compaction_drops_the_dead_and_the_marks_and_waits_for_running_fanouts(
-    followed: list[Any], redis: Any, author: Any
+    followed: list[Any], redis: Any, author: Any, settings: Any
 ) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "SLICE_SIZE": 4}
     for user in followed[:10]:
         graph.unfollow(user, author)
-    delivery.claim(Message(1, author.pk), Beginning())
+    delivery.begin(Message(1, author.pk), Beginning())
     assert not followers.compact(author.pk), "a cursor points into the list"
     delivery.cancel(1)
     assert followers.compact(author.pk)
@@ -160,7 +161,7 @@ def test_a_compaction_is_given_up_when_a_fanout_begins(followed: list[Any], redi
     rewrite = followers._begin(author.pk, must_exist=True)
     assert rewrite
     before = redis.lrange(keys.followers(author.pk), 0, -1)
-    delivery.claim(Message(1, author.pk), Beginning())
+    delivery.begin(Message(1, author.pk), Beginning())
     _finish_compaction(author.pk, rewrite)
     assert redis.lrange(keys.followers(author.pk), 0, -1) == before
     assert not redis.exists(keys.rewrite(author.pk), keys.next_followers(author.pk))
@@ -252,6 +253,6 @@ def test_a_late_follow_of_one_who_has_left_again_does_not_bring_him_back(
 def test_a_fanout_whose_state_was_lost_does_not_hold_up_compaction(
     followed: list[Any], redis: Any, author: Any
 ) -> None:
-    delivery.claim(Message(1, author.pk), Beginning())
+    delivery.begin(Message(1, author.pk), Beginning())
     redis.delete(keys.fanout(1))
     assert followers.compact(author.pk)

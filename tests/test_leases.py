@@ -19,7 +19,7 @@ SET_BACK = 10_000  # seconds
 
 
 def claim(photo: int, author: Any, cursor: int = 0, *, redelivered: bool = False) -> delivery.Claim:
-    return delivery.claim(Message(photo, author.pk, cursor, redelivered), Beginning())
+    return delivery.begin(Message(photo, author.pk, cursor, redelivered), Beginning())
 
 
 @pytest.fixture

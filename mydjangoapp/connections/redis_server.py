@@ -9,6 +9,7 @@ everything that is sent through it may be repeated.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 CONNECT_SECONDS = 1.0  # a server that is there answers a SYN at once; a black hole never does
+_INCLUDE = re.compile(r"^--#include (\w+)$", re.MULTILINE)
 MAX_CONNECTIONS = 256  # per process: one a thread, and a Celery child needs three
 
 
@@ -136,7 +138,11 @@ class Script:
 
     @cached_property
     def plain(self) -> str:
-        return resources.files(self.package).joinpath("lua", f"{self.name}.lua").read_text("utf-8")
+        """The file's text; a line `--#include name` stands for the text of another."""
+        return _INCLUDE.sub(lambda line: self._file(line[1]), self._file(self.name))
+
+    def _file(self, name: str) -> str:
+        return resources.files(self.package).joinpath("lua", f"{name}.lua").read_text("utf-8")
 
     def text(self, redis: Redis) -> str:
         """The script as this server is to get it. One round trip per server and process."""

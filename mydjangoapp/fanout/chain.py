@@ -67,15 +67,15 @@ def _begin(message: Message) -> Claim | None:
         attempts=entry.attempts,
         pull_above=conf.PULL_ABOVE,
     )
-    batch = delivery.claim(message, beginning)
+    batch = delivery.begin(message, beginning)
     if batch.verdict is Verdict.UNLISTED:
         has_followers = followers.ensure(message.author_id)
         beginning = replace(beginning, without_followers=not has_followers)
-        batch = delivery.claim(message, beginning)
+        batch = delivery.begin(message, beginning)
     if batch.verdict is Verdict.LONG:
         if _is_left_to_readers(batch):
             return None
-        batch = delivery.claim(message, replace(beginning, pull_above=None))
+        batch = delivery.begin(message, replace(beginning, pull_above=None))
     return _granted(batch)
 
 

@@ -7,13 +7,14 @@ crash of Redis may take the end back, and the last pushes with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.db import connections
 
 from .. import domain_events
+from ..conf import conf
 from ..connections import database
-from ..homefeed import delivery
+from ..homefeed import delivery, keys, turns
 from ..homefeed.delivery import Ended
 from ..models import FanOut, UserId
 from . import ledger
@@ -25,10 +26,12 @@ FIGURES += ["finished_at", "last_error"]
 
 @dataclass(frozen=True)
 class Settled:
-    """Authors of the fan-outs that were settled, and whether there may be more to settle."""
+    """Authors of the fan-outs that were settled. `more`: others may be settled now. `later`: others have
+    ended only just now."""
 
-    author_ids: list[UserId]
-    more: bool
+    author_ids: list[UserId] = field(default_factory=list)
+    more: bool = False
+    later: bool = False
 
 
 def settle(enqueue_removal: Callable[[int, UserId], bool]) -> Settled:
@@ -37,7 +40,7 @@ def settle(enqueue_removal: Callable[[int, UserId], bool]) -> Settled:
     Any number of processes may do this at once. Two queries and, per 500 fan-outs, a few statements; two
     round trips. Raises `FeedsUnavailable`, `FeedsRefused`.
     """
-    ended = delivery.take_ended(ROWS)
+    ended, others = delivery.take_ended(ROWS)
     author_ids = ledger.authors(one.photo_id for one in ended)
     _finish(ended, author_ids)
     for one in ended:
@@ -45,7 +48,14 @@ def settle(enqueue_removal: Callable[[int, UserId], bool]) -> Settled:
         if one.photo_id not in author_ids:
             enqueue_removal(one.photo_id, one.author)
     delivery.retire([one.photo_id for one in ended])
-    return Settled(list(dict.fromkeys(author_ids.values())), more=len(ended) == ROWS)
+    is_full = len(ended) == ROWS
+    return Settled(list(dict.fromkeys(author_ids.values())), more=is_full, later=others > 0 and not is_full)
+
+
+def is_due_later() -> bool:
+    """True for one caller per `SETTLE_SECONDS`, who is to have fan-outs settled then. The script that serves
+    a last slice takes the same turn. One round trip."""
+    return turns.begin(keys.settling(), conf.SETTLE_SECONDS)
 
 
 def _finish(ended: Sequence[Ended], author_ids: dict[int, UserId]) -> None:

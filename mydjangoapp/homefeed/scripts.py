@@ -10,6 +10,7 @@ from .feeds_redis import store
 Script = redis_server.Script
 _script = partial(Script, package=__package__, store=store)
 
+begin = _script("begin")
 claim = _script("claim")
 slice_ = _script("slice")
 take_ended = _script("take_ended")

@@ -30,10 +30,9 @@ class Recovery:
     another round has something to do in a moment."""
 
     rescued: int = 0
-    author_ids: list[UserId] = field(default_factory=list)
+    settled: Settled = field(default_factory=Settled)
     changes: int = 0
     events: int = 0
-    more_to_settle: bool = False
     look_again: bool = False
     problems: list[str] = field(default_factory=list)
 
@@ -69,13 +68,10 @@ def recover(
     rescued = tried(
         "no fan-out is rescued at the moment", lambda: rescue.rescue(enqueue, by_hand=by_hand), Rescued()
     )
-    settled = tried(
-        "no fan-out is settled at the moment",
-        lambda: settling.settle(enqueue_removal),
-        Settled([], more=False),
-    )
     done.rescued, done.look_again = rescued.enqueued, rescued.look_again
-    done.author_ids, done.more_to_settle = settled.author_ids, settled.more
+    done.settled = tried(
+        "no fan-out is settled at the moment", lambda: settling.settle(enqueue_removal), Settled()
+    )
     done.changes = in_time("changes have to wait", outbox.catch_up)
     # Also while the feeds' Redis is away: events may be carried by another server.
     done.events = in_time("events have to wait", _send_events)

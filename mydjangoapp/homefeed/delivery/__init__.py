@@ -5,11 +5,12 @@ The state of a running fan-out is the hash `fanout:{photo}`. It moves in the sam
 work claimed (`lua/claim.lua`).
 """
 
-from .claiming import GUARD_AFTER, Beginning, Claim, Message, Verdict, claim
+from .claiming import GUARD_AFTER, Beginning, Claim, Message, Verdict, begin, claim
 from .counters import Counters, cancel, counters, note_pulled, under_way
 from .ended import Ended, note_end, retire, take_ended
 from .limits import BUILT_SECONDS, LARGEST_ID, trim_slack
-from .serving import Served, Status, serve
+from .serving import Served, serve
+from .slices import Status
 
 __all__ = [
     "BUILT_SECONDS",
@@ -23,6 +24,7 @@ __all__ = [
     "Served",
     "Status",
     "Verdict",
+    "begin",
     "cancel",
     "claim",
     "counters",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from ...conf import conf
 from ...models import UserId
 from .. import keys, scripts
+from . import slices
+from .slices import Slice
 
 GUARD_AFTER = 3_600  # seconds; what is known of lists built meanwhile is kept for a limited time
 
@@ -63,7 +65,7 @@ class Beginning:
 @dataclass(frozen=True)
 class Claim:
     """The answer to a message: a batch of followers, from index `start` up to, not including, `stop`, if it
-    was granted; and the fan-out's counters."""
+    was granted; the fan-out's counters; and the first slice, if that has been served in the same step."""
 
     photo_id: int
     author_id: UserId
@@ -76,6 +78,7 @@ class Claim:
     total: int
     attempts: int
     started_at: datetime | None
+    first_slice: Slice | None = None
 
     @property
     def granted(self) -> bool:
@@ -83,16 +86,32 @@ class Claim:
 
     @property
     def left(self) -> int:
-        """Followers of the batch that have not been served."""
+        """Followers of the batch that had not been served when it was claimed."""
         return max(0, min(self.stop, self.total) - max(self.start, self.cursor))
 
 
-def claim(message: Message, beginning: Beginning | None = None) -> Claim:
+def claim(message: Message) -> Claim:
     """Asks for the batch that a message names; its start is counted before it is granted.
 
-    `beginning` lets the chain begin where Redis knows nothing of it. One round trip. Raises
-    `FeedsUnavailable`, `FeedsRefused`.
+    `absent` where Redis knows nothing of the fan-out: see `begin`. One round trip. Raises `FeedsUnavailable`,
+    `FeedsRefused`.
     """
+    return _read(message, scripts.claim(*_call_for(message, None)))
+
+
+def begin(message: Message, beginning: Beginning) -> Claim:
+    """The same for a fan-out that may begin. If it does, its first slice is served in the same step.
+
+    One round trip. Raises `FeedsUnavailable`, `FeedsRefused`.
+    """
+    names, arguments = _call_for(message, beginning)
+    slice_names, slice_arguments = slices.call_for(message.photo_id, message.author_id, 0, conf.BATCH_SIZE)
+    claimed, served = scripts.begin([*names, *slice_names], [*arguments, *slice_arguments])
+    batch = _read(message, claimed)
+    return replace(batch, first_slice=slices.read(message.photo_id, served)) if served else batch
+
+
+def _call_for(message: Message, beginning: Beginning | None) -> tuple[list[str], list[Any]]:
     photo_id, author_id = message.photo_id, message.author_id
     ledger = beginning or Beginning()
     names = [keys.fanout(photo_id), keys.followers(author_id), keys.state(author_id)]
@@ -102,10 +121,14 @@ def claim(message: Message, beginning: Beginning | None = None) -> Claim:
     arguments += [*map(int, flags), str(author_id), secrets.token_hex(8), message.sent_at, GUARD_AFTER]
     arguments += [ledger.attempts, conf.MAX_ATTEMPTS]
     arguments += ["" if ledger.pull_above is None else ledger.pull_above]
-    verdict, start, stop, is_due, cursor, reached, total, attempts, started = scripts.claim(names, arguments)
+    return names, arguments
+
+
+def _read(message: Message, reply: list[Any]) -> Claim:
+    verdict, start, stop, is_due, cursor, reached, total, attempts, started = reply
     return Claim(
-        photo_id=photo_id,
-        author_id=author_id,
+        photo_id=message.photo_id,
+        author_id=message.author_id,
         verdict=Verdict(verdict.decode()),
         start=start,
         stop=stop,

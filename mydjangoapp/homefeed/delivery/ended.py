@@ -27,11 +27,14 @@ class Ended:
     ended_at: datetime
 
 
-def take_ended(most: int) -> list[Ended]:
+def take_ended(most: int) -> tuple[list[Ended], int]:
     """At most so many fan-outs whose end Redis has held for `SETTLE_SECONDS`, the oldest first: its crash can
-    no longer take the end back. The same are returned again until they are retired. One round trip."""
-    rows = scripts.take_ended([keys.ended()], [conf.SETTLE_SECONDS, most, keys.fanout("")])
-    return [_read(*row) for row in rows]
+    no longer take the end back. And how many others have ended.
+
+    The same are returned again until they are retired. One round trip.
+    """
+    rows, number = scripts.take_ended([keys.ended()], [conf.SETTLE_SECONDS, most, keys.fanout("")])
+    return [_read(*row) for row in rows], number - len(rows)
 
 
 def _read(photo_id: bytes, author: bytes, *figures: bytes) -> Ended:

@@ -73,7 +73,11 @@ end
 
 local link, stop, reached = tonumber(f[2]), tonumber(f[3]), tonumber(f[11])
 local attempts, attempted = tonumber(f[12] or 0), tonumber(f[13] or 0)
-if f[9] == nonce then return {f[10], link, stop, 0, cursor, reached, total, attempts, f[14]} end
+if f[9] == nonce then
+  -- What the lost reply may have asked for is asked for again: to enqueue the next link.
+  redis.call('HDEL', fanout, 'sent')
+  return {f[10], link, stop, 0, cursor, reached, total, attempts, f[14]}
+end
 local idle = now - tonumber(f[4])
 local stalled = idle < 0 or idle >= lease  -- below zero: this server's clock was set back
 local verdict

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 fanouts-ended
 -- ARGV  named below
--- Returns for each {photo, author, cursor, reached, total, attempts, started, ended}, oldest end first
+-- Returns {those fan-outs, how many are in the set altogether}; of each, the oldest end first,
+--   {photo, author, cursor, reached, total, attempts, started, ended}
 --
 -- They stay in the set until `retire`, so a caller that dies loses nothing. One whose hash is gone was
 -- cancelled, or is begun again by the rescue: it leaves the set. An end in the future was noted before this
@@ -29,4 +30,4 @@ for _, photo in ipairs(redis.call('ZRANGEBYSCORE', ended_set, '-inf', before, 'L
     results[#results + 1] = {photo, f[1], f[2], f[3], f[4], f[5] or '0', f[6], f[7]}
   end
 end
-return results
+return {results, redis.call('ZCARD', ended_set)}
