@@ -90,7 +90,7 @@ class Demo(BaseCommand):
         environ = {"REDIS_URL": redis.url(0), "CELERY_BROKER_URL": redis.url(1), "CACHE_URL": redis.url(2)}
         os.environ.update(environ)
         settings.MYDJANGOAPP["REDIS_URL"] = redis.url(0)
-        settings.CACHES["default"]["BACKEND"] = "django.core.cache.backends.redis.RedisCache"
+        settings.CACHES["default"]["BACKEND"] = "mydjangoapp.connections.redis_cache.RedisCache"
         settings.CACHES["default"]["LOCATION"] = redis.url(2)
         with suppress(AttributeError):
             del caches["default"]  # Django's checks have made one of the settings before

@@ -124,6 +124,7 @@ def _cache() -> dict[str, Any]:
     beside = feeds._replace(path="/2").geturl() if feeds.scheme.startswith("redis") else "locmemcache://"
     cache: dict[str, Any] = dict(env.cache_url("CACHE_URL", default=beside))
     if cache["BACKEND"].endswith("RedisCache"):
+        cache["BACKEND"] = "mydjangoapp.connections.redis_cache.RedisCache"
         cache["OPTIONS"] = {"socket_connect_timeout": 0.5, "socket_timeout": 0.8, "protocol": 2}
     elif ".memcached." in cache["BACKEND"]:
         cache["BACKEND"] = "django.core.cache.backends.memcached.PyMemcacheCache"

@@ -131,10 +131,14 @@ class _Feed:
         self._sees = row_cache.Kind(
             f"sees-{user}-{snapshot.relations}",
             partial(visibility.seen_up_to, user),
+            together=True,
             kept=snapshot.relations is not None,
         )
         self._likes = row_cache.Kind(
-            f"liked-{user}-{snapshot.likes}", partial(rows.liked, user), kept=snapshot.likes is not None
+            f"liked-{user}-{snapshot.likes}",
+            partial(rows.liked, user),
+            together=True,
+            kept=snapshot.likes is not None,
         )
 
     def down(self, below: int) -> Iterator[Entry]:
@@ -167,15 +171,14 @@ class _Feed:
 
     def _listed(self, below: int, floor: int) -> tuple[int, list[int]]:
         """The ids to look at, and down to where they are all there are."""
-        ids = {id_ for id_ in self._at.ids if floor <= id_ < below}
+        ids = [id_ for id_ in self._at.ids if floor <= id_ < below]
         if self._at.pulled and floor < below:
             pulled = visibility.carried_to(self._user).filter(pulled=True, id__lt=below, id__gte=floor)
             found = list(pulled.values_list("id", flat=True)[: self._first])
             if len(found) == self._first:
                 floor = found[-1]
-                ids = {id_ for id_ in ids if id_ >= floor}
-            ids.update(found)
-        return floor, sorted(ids, reverse=True)
+            ids = sorted({*found, *(id_ for id_ in ids if id_ >= floor)}, reverse=True)
+        return floor, ids
 
     def _chunks(self, ids: list[int]) -> Iterator[list[int]]:
         start, size = 0, self._first

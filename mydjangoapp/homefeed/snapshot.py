@@ -43,16 +43,29 @@ def read(user: Any) -> Snapshot:
         listed, floor, relations, likes, pulled = pipeline.execute(raise_on_error=False)[:5]
         if relations is None or likes is None:
             relations, likes = _stand_for(user)
-    ids = {int(id_) for id_ in listed if id_.isdigit()} if isinstance(listed, list) else set()
-    ids = {id_ for id_ in ids if id_ <= visibility.EVERYTHING}
+    ids = _ids(listed)
     known = bool(ids) and isinstance(floor, bytes) and floor.isdigit()
     return Snapshot(
-        ids=sorted(ids, reverse=True),
+        ids=ids,
         floor=int(floor) if known else None,
         relations=_text(relations),
         likes=_text(likes),
         pulled=pulled is not None or conf.PULL_ABOVE is not None,
     )
+
+
+def _ids(listed: Any) -> list[int]:
+    """The photo ids in a list, newest first, each once; without what is no id."""
+    if not isinstance(listed, list):
+        return []
+    try:
+        ids = set(map(int, listed))
+    except ValueError:
+        ids = {int(entry) for entry in listed if entry.isdigit()}
+    sorted_ids = sorted(ids, reverse=True)
+    if sorted_ids and (sorted_ids[0] > visibility.EVERYTHING or sorted_ids[-1] < 0):
+        return [id_ for id_ in sorted_ids if 0 <= id_ <= visibility.EVERYTHING]
+    return sorted_ids
 
 
 def _stand_for(user: Any) -> tuple[bytes, bytes]:

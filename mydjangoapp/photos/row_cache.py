@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from django.core.cache import cache, caches
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 breaker = Breaker(seconds=2.0)
 PATIENCE = 0.4  # seconds; a cache that takes longer is worse than none
+MOST_TOGETHER = 1_000  # rows in one entry, some 30 bytes each
 STAMPS_LIVE_LONGER = 2  # times: an entry must never outlive the stamp that voids it
 
 
@@ -36,30 +38,88 @@ STAMPS_LIVE_LONGER = 2  # times: an entry must never outlive the stamp that void
 class Kind:
     """What is kept under one name: `load` gets ids and returns what SQL has of them, in one query.
 
-    Either `stamped`, or the name itself changes when the rows do. `kept=False` goes to SQL each time.
+    Either `stamped`, or the name itself changes when the rows do. Of such a kind `together` keeps all rows
+    in one entry, for what belongs to one reader. `kept=False` goes to SQL each time.
     """
 
     name: str
     load: Callable[[list[Any]], Mapping[Any, Any]]
     stamped: bool = False
+    together: bool = False
     kept: bool = True
 
 
-@dataclass(frozen=True)
 class _Wanted:
-    """A kind, and the keys of the entry and of the stamp for each id asked for."""
+    """Rows of one kind that somebody asks for."""
 
-    kind: Kind
-    entries: dict[Any, str]
-    stamps: dict[Any, str]
+    def __init__(self, kind: Kind, ids: Iterable[Any]) -> None:
+        self.kind = kind
+        self.ids = list(dict.fromkeys(ids))
 
-    @classmethod
-    def of(cls, kind: Kind, ids: Iterable[Any]) -> _Wanted:
-        ids = dict.fromkeys(ids)
-        if not kind.kept:
-            return cls(kind, dict.fromkeys(ids, ""), {})
-        entries = keys.cached(kind.name, ids)
-        return cls(kind, entries, keys.cached(_stamp(kind.name), ids) if kind.stamped else {})
+    def names(self) -> Iterable[str]:
+        """The keys to look up."""
+        return ()
+
+    def read(self, found: Mapping[str, Any]) -> dict[Any, Any]:
+        """The rows that the cache has."""
+        return {}
+
+    def entries(self, found: Mapping[str, Any], loaded: Mapping[Any, Any]) -> dict[str, Any]:
+        """What is to be put into the cache, after these rows have been read from SQL. A row that is not there
+        is not kept: it may be on its way."""
+        return {}
+
+
+class _OneByOne(_Wanted):
+    """An entry for each row: the stamp it was read under, and the row."""
+
+    def __init__(self, kind: Kind, ids: Iterable[Any]) -> None:
+        super().__init__(kind, ids)
+        self._entries = keys.cached(kind.name, self.ids)
+        self._stamps = keys.cached(_stamp(kind.name), self.ids) if kind.stamped else {}
+
+    def names(self) -> Iterable[str]:
+        return (*self._entries.values(), *self._stamps.values())
+
+    def read(self, found: Mapping[str, Any]) -> dict[Any, Any]:
+        rows = {}
+        for id_, name in self._entries.items():
+            entry = found.get(name)
+            if entry is not None and entry[0] == found.get(self._stamps.get(id_, "")):
+                rows[id_] = entry[1]
+        return rows
+
+    def entries(self, found: Mapping[str, Any], loaded: Mapping[Any, Any]) -> dict[str, Any]:
+        return {
+            self._entries[id_]: (found.get(self._stamps.get(id_, "")), row)
+            for id_, row in loaded.items()
+            if row is not None
+        }
+
+
+class _Together(_Wanted):
+    """One entry for all rows. Two readers who add to it at once lose an addition, no more."""
+
+    def __init__(self, kind: Kind, ids: Iterable[Any]) -> None:
+        super().__init__(kind, ids)
+        [self._name] = keys.cached(kind.name, ["all"]).values()
+
+    def names(self) -> Iterable[str]:
+        return (self._name,) if self.ids else ()
+
+    def read(self, found: Mapping[str, Any]) -> dict[Any, Any]:
+        rows = found.get(self._name) or {}
+        return {id_: rows[id_] for id_ in self.ids if id_ in rows}
+
+    def entries(self, found: Mapping[str, Any], loaded: Mapping[Any, Any]) -> dict[str, Any]:
+        rows = {**loaded, **(found.get(self._name) or {})}
+        return {self._name: dict(islice(rows.items(), MOST_TOGETHER))} if loaded else {}
+
+
+def _wanted(kind: Kind, ids: Iterable[Any]) -> _Wanted:
+    if not kind.kept:
+        return _Wanted(kind, ids)
+    return _Together(kind, ids) if kind.together else _OneByOne(kind, ids)
 
 
 def fetch(*asked: tuple[Kind, Iterable[Any]]) -> list[dict[Any, Any]]:
@@ -67,30 +127,21 @@ def fetch(*asked: tuple[Kind, Iterable[Any]]) -> list[dict[Any, Any]]:
 
     One `get_many` for all kinds together, a query for each kind that has misses, one `set_many`.
 
-    Nothing is kept that may be older than the last change although it was read after it: what a transaction
-    with a view of its own has read. And that a row is not there is not kept at all: it may be on its way.
+    Keeps nothing that may be older than the last change although it was read after it: rows that were read by
+    a transaction with a view of its own.
     """
     may_keep = database.sees_what_is_committed()
-    wanted = [_Wanted.of(kind, ids) for kind, ids in asked]
-    names = [name for of in wanted if of.kind.kept for name in (*of.entries.values(), *of.stamps.values())]
-    found = _get_many(names)
+    wanted = [_wanted(kind, ids) for kind, ids in asked]
+    found = _get_many([name for one in wanted for name in one.names()])
     results: list[dict[Any, Any]] = []
-    new: dict[str, tuple[Any, Any]] = {}
-    for of in wanted:
-        rows: dict[Any, Any] = {}
-        missing = []
-        for id_, name in of.entries.items():
-            entry = found.get(name)
-            if entry is None or entry[0] != found.get(of.stamps.get(id_, "")):
-                missing.append(id_)
-            else:
-                rows[id_] = entry[1]
-        if missing:
-            loaded = of.kind.load(missing)
-            for id_ in missing:
-                rows[id_] = loaded.get(id_)
-                if of.kind.kept and may_keep and rows[id_] is not None:
-                    new[of.entries[id_]] = (found.get(of.stamps.get(id_, "")), rows[id_])
+    new: dict[str, Any] = {}
+    for one in wanted:
+        rows = one.read(found)
+        if missing := [id_ for id_ in one.ids if id_ not in rows]:
+            loaded = one.kind.load(missing)
+            rows.update(loaded)
+            if may_keep:
+                new |= one.entries(found, loaded)
         results.append({id_: row for id_, row in rows.items() if row is not None})
     if breaker.allows():
         _set_many(new)
