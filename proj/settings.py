@@ -1,4 +1,4 @@
-"""Settings of the site, from the environment and nothing else (see the README's table).
+"""Settings of the site, from the environment and nothing else (see docs/SETTINGS.md).
 
 Every one has a default that works on a laptop: SQLite and media under `var/`, Redis on its usual port.
 """

@@ -39,7 +39,7 @@ def test_defaults_are_valid_and_explained() -> None:
 
 
 def test_the_readme_shows_the_settings_as_they_are() -> None:
-    assert as_markdown() in (ROOT / "README.md").read_text()
+    assert as_markdown() in (ROOT / "docs/SETTINGS.md").read_text()
 
 
 def test_values_come_from_the_environment_by_name_and_type() -> None:

@@ -49,7 +49,7 @@ def from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def as_markdown() -> str:
-    """The settings as the table that the README shows."""
+    """The settings as the table in docs/SETTINGS.md."""
     rows = ["| setting | default | unit | why |", "|---|---|---|---|"]
     rows += [f"| `{s.name}` | `{s.default!r}` | {s.unit} | {s.why} |" for s in declared()]
     return "\n".join(rows)

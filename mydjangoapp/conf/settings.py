@@ -1,6 +1,6 @@
 """Every setting of the app: name, type, default, unit and the reason for it.
 
-The table in the README is made from this file.
+The table in docs/SETTINGS.md is made from this file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a site still does while one of its servers is away: each line of the README's table, over HTTP."""
+"""What a site still does while one of its servers is away: each line of docs/OUTAGES.md, over HTTP."""
 
 from __future__ import annotations
 
