@@ -92,7 +92,9 @@ bench: $(VENV)/dev ## the engine beside the naive way, on one Redis (installs De
 	  { apt-get -qq update && RUNLEVEL=1 apt-get -qq install --no-install-recommends redis-server; }
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
+	@$(BIN)/python -m benchmarks.small
 	@$(BIN)/python -m benchmarks.reading
+	@$(BIN)/python -m benchmarks.uploads
 	@$(BIN)/python -m benchmarks.events
 
 wheel: $(VENV)/dev ## the app alone, as dist/*.whl

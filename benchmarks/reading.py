@@ -7,15 +7,14 @@ turn, so that a slow spell of the machine meets them all. What counts are the ra
 from __future__ import annotations
 
 import argparse
-import http.client
 import os
+import subprocess
 import sys
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.http_load import load
 from benchmarks.rig import Way
 from devtools.installed_servers import PostgresServer
 from devtools.servers import LOOPBACK, RedisServer, Server, free_port, in_use, site_environ
@@ -25,17 +24,30 @@ RESULTS = Path(__file__).parent / "results"
 FILL = """
 INSERT INTO auth_user (username, password, email, first_name, last_name, is_staff, is_active, is_superuser,
                        date_joined)
-SELECT 'user-' || i, '!', '', '', '', false, true, false, now() FROM generate_series(1, %(users)s) AS i;
+SELECT 'user-' || i, '!', '', '', '', false, true, false, now() FROM generate_series(1, {users}) AS i;
 INSERT INTO mydjangoapp_photo (user_id, description, photo_url, image, created_at, like_count, pulled)
-SELECT 1 + (i * 7919) %% %(authors)s, 'photo number ' || i, 'https://example.com/photos/' || i || '.jpg', '',
-       now(), 0, false FROM generate_series(1::bigint, %(photos)s) AS i;
+SELECT {author}, 'photo number ' || i, 'https://example.com/photos/' || i || '.jpg', '',
+       now(), 0, false FROM generate_series(1::bigint, {photos}) AS i;
 """
 FOLLOW = """
 INSERT INTO mydjangoapp_follow (follower_id, followee_id, created_at)
-SELECT %(me)s, 1 + (i * 3) %% %(authors)s, now() FROM generate_series(1, %(number)s) AS i;
+SELECT {me}, {followee}, now() FROM generate_series(1, {number}) AS i;
 """
 
 
+WORLDS = {
+    "equal": (
+        "every author posts as often as any other",
+        "1 + (i * 7919) % {authors}",
+        "1 + (i * 3) % {authors}",
+    ),
+    # Few authors post most photos, as Zipf found for words; readers follow some of the quietest tenth.
+    "unequal": (
+        "few authors post most photos, readers follow quiet ones",
+        "1 + floor({authors} * power((i * 7919 % 1000003) / 1000003.0, 5))::int",
+        "{authors} - (i * 3) % ({authors} / 10)",
+    ),
+}
 WAYS = {
     "constant": ("constant page (limit)", "/constant/"),
     "feed": ("GET /feed/", "/feed/?limit=20"),
@@ -51,27 +63,45 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each way in each round")
     parser.add_argument("--no-write", action="store_true")
+    parser.add_argument("--world", choices=WORLDS, help="one of them only, nothing is written")
+    parser.add_argument("--part", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.part:
+        options.part.write_text(world(options))
+        return
+    text = "\n".join(_in_own_process(name) for name in ([options.world] if options.world else WORLDS))
+    print(text)
+    if not (options.no_write or options.world):
+        (RESULTS / "reading.md").write_text(text)
+
+
+def _in_own_process(name: str) -> str:
+    """One world, with servers and a Django of its own."""
+    with tempfile.NamedTemporaryFile("r", suffix=".md") as part:
+        command = [sys.executable, "-m", "benchmarks.reading", *sys.argv[1:], "--world", name]
+        subprocess.run([*command, "--part", part.name], check=True)
+        return part.read()
+
+
+def world(options: argparse.Namespace) -> str:
+    """All ways for all readers of one world, as Markdown."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         postgres = stack.enter_context(PostgresServer.new())
         redis = stack.enter_context(RedisServer.at(directory / "redis"))
         environ = site_environ(redis, directory, DATABASE_URL=postgres.url(), LOG_LEVEL="ERROR")
         os.environ.update(environ)
-        tokens = fill(options.photos, options.followees)
+        tokens = fill(options.photos, options.followees, options.world)
         port = free_port()
         command = [sys.executable, "-m", "gunicorn", "benchmarks.reading_wsgi", "--threads", "4"]
         command += ["--bind", f"{LOOPBACK}:{port}", "--worker-class", "gthread", "--keep-alive", "60"]
         web = stack.enter_context(Server(command, directory / "web.log", environ))
         web.wait_for(lambda: in_use(port), seconds=60, what="the web server listens")
         found = {number: measure(port, tokens[number], number, options) for number in options.followees}
-    text = table(found, options.photos)
-    print(text)
-    if not options.no_write:
-        (RESULTS / "reading.md").write_text(text)
+    return table(found, options.photos, WORLDS[options.world][0])
 
 
-def fill(photos: int, followees: list[int]) -> dict[int, str]:
+def fill(photos: int, followees: list[int], world: str) -> dict[int, str]:
     """Users, photos and follows by SQL; returns a reader's token for each number of followees."""
     import django
 
@@ -83,11 +113,12 @@ def fill(photos: int, followees: list[int]) -> dict[int, str]:
 
     call_command("migrate", verbosity=0)
     tokens = {}
+    _, author, followee = (text.format(authors=AUTHORS) for text in WORLDS[world])
     with connection.cursor() as cursor:
-        cursor.execute(FILL, {"users": AUTHORS, "authors": AUTHORS, "photos": photos})
+        cursor.execute(FILL.format(author=author, users=AUTHORS, photos=photos))
         for number in followees:
             me = get_user_model().objects.create(username=f"reader-{number}")
-            cursor.execute(FOLLOW, {"me": me.pk, "authors": AUTHORS, "number": number})
+            cursor.execute(FOLLOW.format(me=me.pk, followee=followee, number=number))
             tokens[number] = Token.objects.create(user=me).key
         cursor.execute("VACUUM ANALYZE")
     connection.close()
@@ -107,34 +138,11 @@ def measure(port: int, token: str, followees: int, options: argparse.Namespace) 
     return found
 
 
-def load(port: int, token: str, path: str, seconds: float, connections: int = 4) -> tuple[list[float], float]:
-    """So many clients ask again and again; returns their latencies in ms, and requests a second."""
-    until = time.perf_counter() + seconds
-
-    def client(_: int) -> list[float]:
-        latencies = []
-        http_client = http.client.HTTPConnection(LOOPBACK, port)
-        while time.perf_counter() < until:
-            began = time.perf_counter()
-            http_client.request("GET", path, headers={"Authorization": f"Token {token}"})
-            answer = http_client.getresponse()
-            body = answer.read()
-            if answer.status != 200 or b'"results"' not in body:
-                raise RuntimeError(f"{path}: {answer.status} {body[:200]!r}")
-            latencies.append((time.perf_counter() - began) * 1000)
-        http_client.close()
-        return latencies
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(connections) as threads:
-        latencies = [one for some in threads.map(client, range(connections)) for one in some]
-    return latencies, len(latencies) / (time.perf_counter() - began)
-
-
-def table(found: dict[int, dict[str, Way]], photos: int) -> str:
+def table(found: dict[int, dict[str, Way]], photos: int, world: str) -> str:
     """The figures as Markdown."""
     lines = [
-        f"A page of 20 photos of {photos:,}, PostgreSQL 15, one web process with four threads, four clients.",
+        f"A page of 20 photos of {photos:,}; {world}. PostgreSQL 15, one web process with four threads, "
+        "four clients.",
         "",
         "| followees | way | requests/s | of the limit | p50, p99 (ms) |",
         "|---:|---|---:|---:|---:|",

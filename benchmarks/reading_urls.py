@@ -1,4 +1,4 @@
-"""The site with two views beside `GET /feed/`: the same page from one SQL join, and a constant one."""
+"""The site with views to compare with: a page from one SQL join, a constant page, a bare upload."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from django.urls import include, path
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from mydjangoapp.api.serializers import PhotoSerializer, UploadSerializer
 from mydjangoapp.api.views import View
+from mydjangoapp.models import Photo
 
 PAGE = 20
 # The newest of each followee by the index on (user, -id), then the newest of those.
@@ -81,9 +83,22 @@ class ConstantView(View):
         return Response(self.page)
 
 
+class BareView(View):
+    """The limit of an upload: authentication, DRF, the same checks of the body, and one row."""
+
+    def post(self, request: Request) -> Response:
+        body = UploadSerializer(data=request.data, context={"request": request})
+        body.is_valid(raise_exception=True)
+        given, user = body.validated_data, request.user.pk
+        photo = Photo(user_id=user or 0, description=given["description"], photo_url=given["photo_url"])
+        Photo.objects.bulk_create([photo])  # past every signal
+        return Response(PhotoSerializer(photo, context={"request": request}).data, 201)
+
+
 urlpatterns = [
     path("", include("proj.urls")),
     path("join/", JoinView.as_view()),
     path("backwards/", BackwardsView.as_view()),
     path("constant/", ConstantView.as_view()),
+    path("bare/", BareView.as_view()),
 ]
