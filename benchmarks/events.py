@@ -177,7 +177,7 @@ def take_events(number: int) -> float:
     transport = for_topic("bench")
     assert transport is not None  # the site's own Redis
     worker = BenchTakeWorker()
-    runner = Runner(worker, transport.consumer("bench", "take", timeout=30, max_in_flight=256))
+    runner = Runner(worker, transport.consumer("bench", "take", timeout=30))
     runner.run()
     rate = number / (time.perf_counter() - worker.began)
     [left] = [one.lag for one in transport.channels() if one.topic == "bench"]
@@ -279,7 +279,7 @@ def note_times(number: int) -> list[float]:
     transport = for_topic("photos")
     assert transport is not None  # the site's own Redis
     worker = PhotosTimesWorker()
-    runner = Runner(worker, transport.consumer("photos", "times", timeout=30, max_in_flight=256))
+    runner = Runner(worker, transport.consumer("photos", "times", timeout=30))
     runner.run()
     return worker.took
 

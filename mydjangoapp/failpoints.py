@@ -21,10 +21,10 @@ STEPS = {
 }
 
 
-def reach(step: str, photo: int) -> None:
+def reach(step: str, photo_id: int) -> None:
     """Dies here, if that is asked for."""
     asked = os.environ.get("FEEDS_FAILPOINT")
-    if asked not in (step, f"{step}:{photo}"):
+    if asked not in (step, f"{step}:{photo_id}"):
         return
     if once := os.environ.get("FEEDS_FAILPOINT_ONCE"):
         try:

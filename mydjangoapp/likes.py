@@ -12,33 +12,33 @@ from .connections import database
 from .models import Like, Photo
 
 
-def like(user: Any, photo: int) -> bool:
+def like(user: Any, photo_id: int) -> bool:
     """Makes `user` like the photo; False if they did already. Raises `Photo.DoesNotExist`."""
     user = getattr(user, "pk", user)
     with database.atomic():
         # The lock puts likes of one photo in a row and keeps a deletion out.
-        liked = database.primary(Photo).select_for_update().get(id=photo)
-        row, made = Like.objects.get_or_create(user_id=user, photo_id=photo)
+        liked = database.primary(Photo).select_for_update().get(id=photo_id)
+        row, made = Like.objects.get_or_create(user_id=user, photo_id=photo_id)
         if made:
-            _count(user, photo, 1)
+            _count(user, photo_id, 1)
             domain_events.photo_liked(liked, row)
     return made
 
 
-def unlike(user: Any, photo: int) -> bool:
+def unlike(user: Any, photo_id: int) -> bool:
     """Ends it; False if `user` did not like the photo. Raises `Photo.DoesNotExist`."""
     user = getattr(user, "pk", user)
     with database.atomic():
-        liked = database.primary(Photo).select_for_update().get(id=photo)
-        row = database.primary(Like).filter(user=user, photo=photo).first()
+        liked = database.primary(Photo).select_for_update().get(id=photo_id)
+        row = database.primary(Like).filter(user=user, photo=photo_id).first()
         if row is not None:
             row.photo = liked
             domain_events.photos_unliked([row])
             row.delete()
-            _count(user, photo, -1)
+            _count(user, photo_id, -1)
     return row is not None
 
 
-def _count(user: Any, photo: int, by: int) -> None:
-    database.primary(Photo).filter(id=photo).update(like_count=Greatest(F("like_count") + by, 0))
-    outbox.like_changed(user, photo)
+def _count(user: Any, photo_id: int, by: int) -> None:
+    database.primary(Photo).filter(id=photo_id).update(like_count=Greatest(F("like_count") + by, 0))
+    outbox.like_changed(user, photo_id)

@@ -181,7 +181,7 @@ def _apply(change: PendingChange) -> bool:
                 followers.forget(user_id)
             return row_cache.changed(rows.AUTHORS.name, user_id)
         case Verb.CIRCLE:
-            projection.forget(change.circle_id)
+            projection.forget(change.circle_id or 0)
         case Verb.UNFOLLOW:
             followers.apply(author_id, [Change("unfollow", user_id, follow_id)])
             relations.drop_feeds(user_id)

@@ -57,7 +57,7 @@ def keep(redis: Any) -> Callable[[], None]:
         transport = for_topic("photos")
         assert transport is not None
         transport.subscribe("photos", "circles", from_beginning=kind.from_beginning)
-        consumer = transport.consumer("photos", "circles", timeout=30, max_in_flight=100)
+        consumer = transport.consumer("photos", "circles", timeout=30)
         Runner(kind(), consumer).run(until_idle=0.2)
         assert not list(transport.dead_letters("photos", "circles"))
 

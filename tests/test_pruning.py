@@ -93,7 +93,7 @@ def test_receipts_without_a_row_go(redis: Any) -> None:
 def test_old_dead_letters_go_and_young_ones_stay(redis: Any, settings: Any) -> None:
     transport = for_topic("orders")
     assert transport is not None
-    consumer = transport.consumer("orders", "mine", timeout=30, max_in_flight=10)
+    consumer = transport.consumer("orders", "mine", timeout=30)
     publish("orders", "order.paid", {"id": 7})
     consumer.bury(consumer.take(1, 1)[0], "no such order")
     assert "0 dead letters" in pruned()

@@ -125,7 +125,7 @@ def test_readyz_names_channels_that_nobody_serves_and_dead_letters(
     settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "EVENTS_BEHIND": 3}
     transport = for_topic("photos")
     assert transport is not None
-    consumer = transport.consumer("photos", "search", timeout=30, max_in_flight=1)
+    consumer = transport.consumer("photos", "search", timeout=30)
     publish_many("photos", "photo.published", [{"id": n} for n in range(5)])
     said = "search of photos is 5 messages behind: run its worker, or unsubscribe it."
     assert said in client.get("/readyz/").json()["events"]

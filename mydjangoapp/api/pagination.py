@@ -20,9 +20,9 @@ def limit_of(request: Request) -> int:
     return int(text)
 
 
-def cursor_for(user: Any, photo: int) -> str:
+def cursor_for(user: Any, photo_id: int) -> str:
     """A place in this user's feed. It stays valid when the photo is deleted."""
-    return signing.dumps(photo, salt=_salt(user))
+    return signing.dumps(photo_id, salt=_salt(user))
 
 
 def place_of(request: Request, name: str) -> int | None:

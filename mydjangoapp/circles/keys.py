@@ -9,44 +9,45 @@ from __future__ import annotations
 from datetime import date
 
 from ..conf import conf
+from ..models import UserId
 
 
-def of_author(user: object) -> str:
+def of_author(user_id: UserId) -> str:
     """`photos:{user}`: an author's photos by id. Kept."""
-    return f"{conf.KEY_PREFIX}photos:{user}"
+    return f"{conf.KEY_PREFIX}photos:{user_id}"
 
 
-def of_circle(circle: object) -> str:
+def of_circle(circle_id: int) -> str:
     """`circle:{circle}:photos`: a circle's photos by id. Kept."""
-    return f"{conf.KEY_PREFIX}circle:{circle}:photos"
+    return f"{conf.KEY_PREFIX}circle:{circle_id}:photos"
 
 
-def of_author_in_circle(circle: object, user: object) -> str:
+def of_author_in_circle(circle_id: int, user_id: UserId) -> str:
     """`circle:{circle}:photos:{user}`: an author's photos in a circle by id. Kept."""
-    return f"{of_circle(circle)}:{user}"
+    return f"{of_circle(circle_id)}:{user_id}"
 
 
-def hot(circle: object, day: date) -> str:
+def hot(circle_id: int, day: date) -> str:
     """`circle:{circle}:hot:{YYYY-MM-DD}`: the ranking of a UTC day: 1 for being there, and one more for each
     like given on that day. Goes 30 days after the day."""
-    return f"{conf.KEY_PREFIX}circle:{circle}:hot:{day.isoformat()}"
+    return f"{conf.KEY_PREFIX}circle:{circle_id}:hot:{day.isoformat()}"
 
 
-def counted(circle: object, day: date) -> str:
+def counted(circle_id: int, day: date) -> str:
     """`circle:{circle}:hot:{YYYY-MM-DD}:likes`, hash: `{photo}:{user}` -> `{like}:1` for a like that is
     counted in that day's ranking, `{like}:0` for one that was taken back. Goes with the ranking."""
-    return f"{hot(circle, day)}:likes"
+    return f"{hot(circle_id, day)}:likes"
 
 
-def complete(circle: object) -> str:
+def complete(circle_id: int) -> str:
     """`circle-complete:{circle}`, string: run id of the server on which what Redis holds of the circle was
     complete. Another one, or none: it may have lost something, and is made anew from SQL. Kept."""
-    return f"{conf.KEY_PREFIX}circle-complete:{circle}"
+    return f"{conf.KEY_PREFIX}circle-complete:{circle_id}"
 
 
-def author_complete(user: object) -> str:
+def author_complete(user_id: UserId) -> str:
     """`photos-complete:{user}`, string: the same for `photos:{user}`. Kept."""
-    return f"{conf.KEY_PREFIX}photos-complete:{user}"
+    return f"{conf.KEY_PREFIX}photos-complete:{user_id}"
 
 
 def rebuilding(key: str) -> str:

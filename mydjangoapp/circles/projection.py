@@ -18,7 +18,7 @@ from ..connections.paging import in_pages
 from ..connections.redis_server import Script
 from ..homefeed import turns
 from ..homefeed.feeds_redis import client, edge, store
-from ..models import Circle, Like, Photo
+from ..models import Circle, Like, Photo, UserId
 from . import keys
 
 KEPT_DAYS = 30
@@ -50,33 +50,33 @@ def _expiry(day: date) -> int:
     return int(end.timestamp())
 
 
-def add(photo: int, user: Any, circle: Any | None, created_at: datetime) -> None:
+def add(photo_id: int, user_id: UserId, circle_id: int | None, created_at: datetime) -> None:
     """A photo was posted. One round trip; one more where Redis has been restarted or emptied since the last
     one: then what it holds is made anew in the background."""
     with edge():
         pipeline = client().pipeline(transaction=True)
         pipeline.info("server")
-        pipeline.get(keys.author_complete(user))
-        pipeline.get(keys.complete(circle))
-        pipeline.zadd(keys.of_author(user), {str(photo): photo})
-        if circle is not None:
-            pipeline.zadd(keys.of_circle(circle), {str(photo): photo})
-            pipeline.zadd(keys.of_author_in_circle(circle, user), {str(photo): photo})
+        pipeline.get(keys.author_complete(user_id))
+        pipeline.get(keys.complete(circle_id or 0))
+        pipeline.zadd(keys.of_author(user_id), {str(photo_id): photo_id})
+        if circle_id is not None:
+            pipeline.zadd(keys.of_circle(circle_id), {str(photo_id): photo_id})
+            pipeline.zadd(keys.of_author_in_circle(circle_id, user_id), {str(photo_id): photo_id})
             day = day_of(created_at)
             if is_kept(day):
-                pipeline.zadd(keys.hot(circle, day), {str(photo): 1}, nx=True)
-                pipeline.expireat(keys.hot(circle, day), _expiry(day))
+                pipeline.zadd(keys.hot(circle_id, day), {str(photo_id): 1}, nx=True)
+                pipeline.expireat(keys.hot(circle_id, day), _expiry(day))
         server, author_complete, circle_complete, *_ = pipeline.execute()
     run_id = str(server["run_id"]).encode()
     if author_complete != run_id:
-        _ask_for_rebuild(keys.of_author(user), "rebuild_photos_of", broker.plain(user))
-    if circle is not None and circle_complete != run_id:
-        ask_for_rebuild(circle)
+        _ask_for_rebuild(keys.of_author(user_id), "rebuild_photos_of", broker.plain(user_id))
+    if circle_id is not None and circle_complete != run_id:
+        ask_for_rebuild(circle_id)
 
 
-def ask_for_rebuild(circle: Any) -> None:
+def ask_for_rebuild(circle_id: int) -> None:
     """Has what Redis holds of a circle made anew in the background, unless that has just been asked for."""
-    _ask_for_rebuild(keys.of_circle(circle), "rebuild_circle", circle)
+    _ask_for_rebuild(keys.of_circle(circle_id), "rebuild_circle", circle_id)
 
 
 def _ask_for_rebuild(key: str, task: str, of: Any) -> None:
@@ -84,17 +84,17 @@ def _ask_for_rebuild(key: str, task: str, of: Any) -> None:
         broker.send_by_name(task, of)
 
 
-def remove(photo: int, user: Any, circle: Any | None, *, from_author: bool = True) -> None:
+def remove(photo_id: int, user_id: UserId, circle_id: int | None, *, from_author: bool = True) -> None:
     """A photo was deleted, or only its circle. One round trip."""
     with edge():
         pipeline = client().pipeline(transaction=True)
         if from_author:
-            pipeline.zrem(keys.of_author(user), str(photo))
-        if circle is not None:
-            pipeline.zrem(keys.of_circle(circle), str(photo))
-            pipeline.zrem(keys.of_author_in_circle(circle, user), str(photo))
+            pipeline.zrem(keys.of_author(user_id), str(photo_id))
+        if circle_id is not None:
+            pipeline.zrem(keys.of_circle(circle_id), str(photo_id))
+            pipeline.zrem(keys.of_author_in_circle(circle_id, user_id), str(photo_id))
             for ago in range(KEPT_DAYS + 1):
-                pipeline.zrem(keys.hot(circle, today() - timedelta(days=ago)), str(photo))
+                pipeline.zrem(keys.hot(circle_id, today() - timedelta(days=ago)), str(photo_id))
         pipeline.execute()
 
 
@@ -107,24 +107,24 @@ class Liked(NamedTuple):
     counts: bool
 
 
-def count_likes(circle: Any, day: date, likes: Iterable[Liked]) -> int:
+def count_likes(circle_id: int, day: date, likes: Iterable[Liked]) -> int:
     """Likes were given on that day, or taken back; returns by how much scores have changed. One round
     trip."""
     if not is_kept(day):
         return 0
     parts = [part for one in likes for part in (one.photo, str(one.user), one.like, int(one.counts))]
-    return int(_count_likes([keys.hot(circle, day), keys.counted(circle, day)], [_expiry(day), *parts]))
+    return int(_count_likes([keys.hot(circle_id, day), keys.counted(circle_id, day)], [_expiry(day), *parts]))
 
 
-def ranking(circle: Any, day: date, limit: int) -> list[tuple[int, int]] | None:
+def ranking(circle_id: int, day: date, limit: int) -> list[tuple[int, int]] | None:
     """Photos and scores of a day, the best first, of equal ones the newest; None if Redis may have lost some
     of them: it was emptied, or restarted after a crash. One round trip, and one per 1,000 photos with the
     score of the last one, at most ten."""
     with edge():
         pipeline = client().pipeline(transaction=True)
         pipeline.info("server")
-        pipeline.get(keys.complete(circle))
-        pipeline.zrevrange(keys.hot(circle, day), 0, limit + AT_ONCE - 1, withscores=True)
+        pipeline.get(keys.complete(circle_id))
+        pipeline.zrevrange(keys.hot(circle_id, day), 0, limit + AT_ONCE - 1, withscores=True)
         server, complete, found = pipeline.execute()
         if complete != str(server["run_id"]).encode():
             return None
@@ -133,7 +133,7 @@ def ranking(circle: Any, day: date, limit: int) -> list[tuple[int, int]] | None:
             if len(found) <= limit or found[-1][1] != found[limit - 1][1]:
                 break
             more: Any = client().zrevrange(
-                keys.hot(circle, day), len(found), len(found) + AT_ONCE - 1, withscores=True
+                keys.hot(circle_id, day), len(found), len(found) + AT_ONCE - 1, withscores=True
             )
             found += more
             if len(more) < AT_ONCE:
@@ -142,12 +142,12 @@ def ranking(circle: Any, day: date, limit: int) -> list[tuple[int, int]] | None:
     return sorted(scores.items(), key=lambda one: (-one[1], -one[0]))[:limit]
 
 
-def ranking_from_sql(circle: Any, day: date, limit: int | None) -> list[tuple[int, int]]:
+def ranking_from_sql(circle_id: int, day: date, limit: int | None) -> list[tuple[int, int]]:
     """The same, as SQL says, of the circle's 1,000 newest photos: for as long as Redis cannot be asked. Two
     queries, whose cost does not grow with the circle."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     end = begin + timedelta(days=1)
-    photos = database.primary(Photo).filter(circle=circle).order_by("-id").values_list("id", "created_at")
+    photos = database.primary(Photo).filter(circle=circle_id).order_by("-id").values_list("id", "created_at")
     posted = dict(photos[:AT_ONCE])
     likes = database.primary(Like).filter(photo__in=list(posted), created_at__gte=begin, created_at__lt=end)
     counted = dict(likes.order_by().values_list("photo").annotate(Count("id")))
@@ -199,9 +199,9 @@ def _run_id() -> str:
     return str(server["run_id"])
 
 
-def forget(circle: Any) -> None:
+def forget(circle_id: int) -> None:
     """Drops what is kept of a circle that was deleted. A round trip per 1,000 photos."""
-    key, last = keys.of_circle(circle), 0
+    key, last = keys.of_circle(circle_id), 0
     while True:
         with edge():
             found: Any = client().zrangebyscore(key, f"({last}", "+inf", start=0, num=AT_ONCE)
@@ -212,7 +212,7 @@ def forget(circle: Any) -> None:
         authors = set(database.primary(Photo).filter(id__in=photos).values_list("user_id", flat=True))
         with edge():
             client().unlink(
-                keys.rebuilding(key), *(keys.of_author_in_circle(circle, user) for user in authors)
+                keys.rebuilding(key), *(keys.of_author_in_circle(circle_id, user) for user in authors)
             )
         if len(found) < AT_ONCE:
             break
@@ -220,30 +220,30 @@ def forget(circle: Any) -> None:
     with edge():
         client().unlink(
             key,
-            keys.complete(circle),
-            *(make(circle, day) for day in days for make in (keys.hot, keys.counted)),
+            keys.complete(circle_id),
+            *(make(circle_id, day) for day in days for make in (keys.hot, keys.counted)),
         )
 
 
-def rebuild_author(user: Any) -> int:
+def rebuild_author(user_id: UserId) -> int:
     """Makes `photos:{user}` anew from SQL; returns how many photos that are."""
-    photos = database.primary(Photo).filter(user=user).order_by("id")
+    photos = database.primary(Photo).filter(user=user_id).order_by("id")
     photo_ids = photos.values_list("id", flat=True)
     run_id = _run_id()
     with edge():
-        client().delete(keys.of_author(user), keys.author_complete(user))
+        client().delete(keys.of_author(user_id), keys.author_complete(user_id))
     number = 0
     for page in in_pages(photos.values_list("id"), size=AT_ONCE):
         some = [photo for (photo,) in page]
         number += len(some)
         with edge():
-            client().zadd(keys.of_author(user), {str(photo): photo for photo in some})
+            client().zadd(keys.of_author(user_id), {str(photo): photo for photo in some})
         if gone := set(some) - set(photo_ids.filter(id__in=some)):
             with edge():
-                client().zrem(keys.of_author(user), *map(str, gone))
+                client().zrem(keys.of_author(user_id), *map(str, gone))
     if _run_id() == run_id:
         with edge():
-            client().set(keys.author_complete(user), run_id)
+            client().set(keys.author_complete(user_id), run_id)
     return number
 
 
@@ -261,15 +261,15 @@ def _forget(circle: Circle) -> None:
             client().delete(*(keys.of_author_in_circle(circle.pk, user) for user in some))
 
 
-def _add_many(circle: Any, photos: Iterable[tuple[int, Any, datetime]]) -> None:
+def _add_many(circle_id: int, photos: Iterable[tuple[int, Any, datetime]]) -> None:
     with edge():
         pipeline = client().pipeline(transaction=False)
         for photo, user, created_at in photos:
-            pipeline.zadd(keys.of_circle(circle), {str(photo): photo})
-            pipeline.zadd(keys.of_author_in_circle(circle, user), {str(photo): photo})
+            pipeline.zadd(keys.of_circle(circle_id), {str(photo): photo})
+            pipeline.zadd(keys.of_author_in_circle(circle_id, user), {str(photo): photo})
             if is_kept(day := day_of(created_at)):
-                pipeline.zadd(keys.hot(circle, day), {str(photo): 1}, nx=True)
-                pipeline.expireat(keys.hot(circle, day), _expiry(day))
+                pipeline.zadd(keys.hot(circle_id, day), {str(photo): 1}, nx=True)
+                pipeline.expireat(keys.hot(circle_id, day), _expiry(day))
         pipeline.execute()
 
 

@@ -136,14 +136,3 @@ class Message:
     def touch(self) -> bool:
         """Begins its time-out anew; False if another worker has it by now."""
         return self._touch()
-
-    def as_dict(self) -> dict[str, Any]:
-        """What `listen` writes and other systems get."""
-        return {
-            "id": self.id,
-            "topic": self.topic,
-            "action": self.action,
-            "body": self.body,
-            "attempts": self.attempts,
-            "published_at": self.published_at,
-        }

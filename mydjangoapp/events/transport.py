@@ -92,7 +92,7 @@ class Transport(Protocol):
     def unsubscribe(self, topic: str, channel: str) -> bool:
         """Ends the channel with all that waits in it, dead letters too; False if there was none."""
 
-    def consumer(self, topic: str, channel: str, *, timeout: float, max_in_flight: int) -> Consumer:
+    def consumer(self, topic: str, channel: str, *, timeout: float) -> Consumer:
         """Takes part in the channel, which is made if it is not there."""
 
     def channels(self) -> Iterator[ChannelStatus]:

@@ -8,70 +8,71 @@ first, never behind the id: user ids may be any text, and no id must lead into a
 from __future__ import annotations
 
 from ..conf import conf
+from ..models import UserId
 
 
 def _key(word: str, of: object) -> str:
     return f"{conf.KEY_PREFIX}{word}:{of}"
 
 
-def followers(user: object) -> str:
+def followers(user_id: UserId) -> str:
     """`followers:{user}`, list: follower ids in the order they followed. Appended to, never popped;
     kept until compaction replaces it."""
-    return _key("followers", user)
+    return _key("followers", user_id)
 
 
-def marks(user: object) -> str:
+def marks(user_id: UserId) -> str:
     """`followers-marks:{user}`, hash: follower -> `{bound}:{version}`, for each change since the list
     was last rewritten. Entries of that follower at an index below `bound` are dead."""
-    return _key("followers-marks", user)
+    return _key("followers-marks", user_id)
 
 
-def state(user: object) -> str:
+def state(user_id: UserId) -> str:
     """`followers-state:{user}`, hash: `generation` (new at each rewrite of the list), `top` (highest
     version of a change that was applied), `upto` (changes up to this version have lost their marks).
     Kept as long as the list."""
-    return _key("followers-state", user)
+    return _key("followers-state", user_id)
 
 
-def rewrite(user: object) -> str:
+def rewrite(user_id: UserId) -> str:
     """`followers-rewrite:{user}`, hash: `token`, `copied`, `upto`, `beat` of the rewrite (rebuild or
     compaction) that is under way. Goes with the swap; one whose beat is older than the lease may be
     taken over."""
-    return _key("followers-rewrite", user)
+    return _key("followers-rewrite", user_id)
 
 
-def next_followers(user: object) -> str:
+def next_followers(user_id: UserId) -> str:
     """`followers-next:{user}`, list: what is to take the place of `followers:{user}`. Goes with the swap."""
-    return _key("followers-next", user)
+    return _key("followers-next", user_id)
 
 
-def next_marks(user: object) -> str:
+def next_marks(user_id: UserId) -> str:
     """`followers-next-marks:{user}`, hash: marks of `followers-next:{user}`. Goes with the swap."""
-    return _key("followers-next-marks", user)
+    return _key("followers-next-marks", user_id)
 
 
-def followers_seen(user: object) -> str:
+def followers_seen(user_id: UserId) -> str:
     """`followers-seen:{user}:…`, set: a copy of the follower list that `verify_feeds` takes, for the time
     it compares, an hour at most."""
-    return _key("followers-seen", user)
+    return _key("followers-seen", user_id)
 
 
-def running(user: object) -> str:
+def running(user_id: UserId) -> str:
     """`fanouts:{user}`, set: photo ids of this author's fan-outs under way. While it has a member the
     follower list is not rewritten, because cursors point into it."""
-    return _key("fanouts", user)
+    return _key("fanouts", user_id)
 
 
-def fanout(photo: object) -> str:
+def fanout(photo_id: int | str) -> str:
     """`fanout:{photo}`, hash: cursor and counters of a fan-out (fields in `lua/claim.lua`). Made by
     its first task, gone some minutes after the ledger says that it has ended."""
-    return _key("fanout", photo)
+    return _key("fanout", photo_id)
 
 
-def built(photo: object) -> str:
+def built(photo_id: int | str) -> str:
     """`fanout-built:{photo}`, set: users whose list was built from SQL with this photo before its fan-out had
     ended; pushes to them look whether it is there. Goes when the fan-out ends, or after a day."""
-    return _key("fanout-built", photo)
+    return _key("fanout-built", photo_id)
 
 
 def ended() -> str:
@@ -85,37 +86,37 @@ def queue() -> str:
     return f"{conf.KEY_PREFIX}queue"
 
 
-def homefeed(user: object) -> str:
+def homefeed(user_id: UserId) -> str:
     """`homefeed:{user}`, list: photo ids, newest arrival first; at most `MAX_LENGTH` and a tenth."""
-    return _key("homefeed", user)
+    return _key("homefeed", user_id)
 
 
-def floor(user: object) -> str:
+def floor(user_id: UserId) -> str:
     """`floor:{user}`, string: the id from which upwards `homefeed:{user}` is complete. None: not known."""
-    return _key("floor", user)
+    return _key("floor", user_id)
 
 
-def token(user: object) -> str:
+def token(user_id: UserId) -> str:
     """`token:{user}`, string: names the state of a home feed that a rebuild started from; deleted by
     whatever changes that state, so that the rebuild's result is not swapped in."""
-    return _key("token", user)
+    return _key("token", user_id)
 
 
-def build(user: object) -> str:
+def build(user_id: UserId) -> str:
     """`homefeed-build:{user}`, string: held by the reader who builds the home feed; goes with the swap,
     or after the lease."""
-    return _key("homefeed-build", user)
+    return _key("homefeed-build", user_id)
 
 
-def relations(user: object) -> str:
+def relations(user_id: UserId) -> str:
     """`relations:{user}`, string: stands for whom the user follows, mutes and blocks at present; part of
     the cache keys of what was derived from it. Deleted at each change, made anew by a reader."""
-    return _key("relations", user)
+    return _key("relations", user_id)
 
 
-def likes(user: object) -> str:
+def likes(user_id: UserId) -> str:
     """`likes:{user}`, string: the same for what the user likes."""
-    return _key("likes", user)
+    return _key("likes", user_id)
 
 
 def receipts() -> str:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Any
 
 from django.db import transaction
 from more_itertools import peekable
@@ -20,7 +19,7 @@ from more_itertools import peekable
 from ..conf import conf
 from ..connections import database
 from ..exceptions import FeedError
-from ..models import Photo
+from ..models import Photo, UserId
 from ..photos import row_cache, rows, visibility
 from . import rebuild
 from .snapshot import NOTHING_KNOWN, Snapshot, read
@@ -53,15 +52,15 @@ class Page:
     newer: int
 
 
-def older(user: Any, *, limit: int, before: int | None = None) -> Page:
+def older(user_id: UserId, *, limit: int, before: int | None = None) -> Page:
     """A page from the top, or below the photo id `before`.
 
     Warm: three round trips (the list, photos, what stands beside them), and no SQL unless
     `PULL_ABOVE` is used. Where Redis is away SQL answers.
     """
-    snapshot, build = _snapshot(user)
+    snapshot, build = _snapshot(user_id)
     below = visibility.EVERYTHING if before is None else before
-    stream = peekable(_collapsed(_Feed(user, snapshot, limit).down(below)))
+    stream = peekable(_collapsed(_Feed(user_id, snapshot, limit).down(below)))
     entries = list(islice(stream, limit))
     more = bool(entries) and (bool(stream) or entries[-1].more + 1 == LONGEST_RUN)
     build()
@@ -69,12 +68,12 @@ def older(user: Any, *, limit: int, before: int | None = None) -> Page:
     return Page(entries, entries[-1].last if more else None, newest)
 
 
-def newer(user: Any, *, limit: int, after: int) -> Page:
+def newer(user_id: UserId, *, limit: int, after: int) -> Page:
     """The photos next above the id `after`, at most `limit`: asked again with the page's `newer` until
     it is empty, it leaves no gap in what was there. A photo that arrives late, with a lower id than one
     that has been seen, is in its place in the pages of `older` only."""
-    snapshot, build = _snapshot(user)
-    entries = list(islice(_Feed(user, snapshot, limit).up(after), limit))[::-1]
+    snapshot, build = _snapshot(user_id)
+    entries = list(islice(_Feed(user_id, snapshot, limit).up(after), limit))[::-1]
     build()
     if not entries:
         return Page([], None, after)
@@ -82,11 +81,11 @@ def newer(user: Any, *, limit: int, after: int) -> Page:
     return Page(entries, entries[-1].last, entries[0].photo.id)
 
 
-def entries_of(user: Any, photos: Iterable[Photo]) -> list[Entry]:
+def entries_of(user_id: UserId, photos: Iterable[Photo]) -> list[Entry]:
     """These photos, read already, as `user` gets them; whether they may see them is not asked.
     One query for their likes, authors from the cache."""
     found = list(rows.of_photos(photos))
-    likes = row_cache.Kind("liked", partial(rows.liked, user), kept=False)
+    likes = row_cache.Kind("liked", partial(rows.liked, user_id), kept=False)
     people, liked = row_cache.fetch(
         (rows.AUTHORS, {photo.user_id for photo in found}), (likes, [photo.id for photo in found])
     )
@@ -97,46 +96,46 @@ def entries_of(user: Any, photos: Iterable[Photo]) -> list[Entry]:
     ]
 
 
-def _snapshot(user: Any) -> tuple[Snapshot, Callable[[], None]]:
+def _snapshot(user_id: UserId) -> tuple[Snapshot, Callable[[], None]]:
     """What Redis has, and what to do about it when the page is done."""
     try:
-        found = read(user)
+        found = read(user_id)
     except FeedError as error:
-        logger.warning("the feed of user %s from SQL only: %s", user, error)
+        logger.warning("the feed of user %s from SQL only: %s", user_id, error)
         return NOTHING_KNOWN, lambda: None
     if found.floor is not None:
         return found, lambda: None
     # After the commit: within a transaction SQL may show what was true when it began.
-    return found, partial(_on_commit, partial(_build, user))
+    return found, partial(_on_commit, partial(_build, user_id))
 
 
 def _on_commit(step: Callable[[], None]) -> None:
     transaction.on_commit(step, using=database.writer(), robust=True)
 
 
-def _build(user: Any) -> None:
+def _build(user_id: UserId) -> None:
     try:
-        rebuild.build(user)
+        rebuild.build(user_id)
     except FeedError as error:
-        logger.warning("the feed of user %s was not built: %s", user, error)
+        logger.warning("the feed of user %s was not built: %s", user_id, error)
 
 
 class _Feed:
     """One user's feed at one moment, as a stream of entries in either direction."""
 
-    def __init__(self, user: Any, snapshot: Snapshot, limit: int) -> None:
-        self._user = user
+    def __init__(self, user_id: UserId, snapshot: Snapshot, limit: int) -> None:
+        self._user = user_id
         self._at = snapshot
         self._first = limit + 1 + SPARE
         self._sees = row_cache.Kind(
-            f"sees-{user}-{snapshot.relations}",
-            partial(visibility.seen_up_to, user),
+            f"sees-{user_id}-{snapshot.relations}",
+            partial(visibility.seen_up_to, user_id),
             together=True,
             kept=snapshot.relations is not None,
         )
         self._likes = row_cache.Kind(
-            f"liked-{user}-{snapshot.likes}",
-            partial(rows.liked, user),
+            f"liked-{user_id}-{snapshot.likes}",
+            partial(rows.liked, user_id),
             together=True,
             kept=snapshot.likes is not None,
         )

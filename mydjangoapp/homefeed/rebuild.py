@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from typing import Any
 
 from ..conf import conf
 from ..connections import database
-from ..models import FanOut
+from ..models import FanOut, UserId
 from ..photos import visibility
 from . import keys, scripts
 from .delivery import BUILT_SECONDS, LARGEST_ID, trim_slack
@@ -16,7 +15,7 @@ from .delivery import BUILT_SECONDS, LARGEST_ID, trim_slack
 logger = logging.getLogger(__name__)
 
 
-def build(user: Any, *, again: bool = False) -> bool:
+def build(user_id: UserId, *, again: bool = False) -> bool:
     """Builds the list and its floor, `again` also if they are there; True if they were swapped in.
 
     False if another process is at it or was faster, if a change came in between (the next reader
@@ -24,22 +23,22 @@ def build(user: Any, *, again: bool = False) -> bool:
     Raises `FeedsUnavailable`, `FeedsRefused`.
     """
     begun = scripts.begin_build(
-        [keys.build(user), keys.token(user), keys.homefeed(user), keys.floor(user)],
+        [keys.build(user_id), keys.token(user_id), keys.homefeed(user_id), keys.floor(user_id)],
         [secrets.token_hex(8), int(conf.LEASE_SECONDS * 1000), int(again)],
     )
     if begun is None:
         return False
     token, had_list = begun
     # One query: a photo and its fan-out as they were at the same moment.
-    newest = visibility.carried_to(user).using(database.writer()).values_list("id", "fanout__state")
+    newest = visibility.carried_to(user_id).using(database.writer()).values_list("id", "fanout__state")
     rows = list(newest[: conf.MAX_LENGTH])
     if rows and rows[0][0] > LARGEST_ID:
-        logger.error("the feed of user %s stays in SQL: photo %s has too large an id", user, rows[0][0])
+        logger.error("the feed of user %s stays in SQL: photo %s has too large an id", user_id, rows[0][0])
         return False
     floor = rows[-1][0] if len(rows) >= conf.MAX_LENGTH else 0
     # Also one that has come to its end and is not `done`: a crash of Redis may have taken the end back.
     to_come = [photo for photo, state in rows if state in FanOut.OPEN]
     arguments = [token, had_list, floor, conf.MAX_LENGTH, trim_slack(), conf.INACTIVE_AFTER or ""]
-    arguments += [str(user), BUILT_SECONDS, *(photo for photo, _ in rows)]
-    names = [keys.build(user), keys.token(user), keys.homefeed(user), keys.floor(user)]
+    arguments += [str(user_id), BUILT_SECONDS, *(photo for photo, _ in rows)]
+    names = [keys.build(user_id), keys.token(user_id), keys.homefeed(user_id), keys.floor(user_id)]
     return bool(scripts.swap_build([*names, *map(keys.built, to_come)], arguments))

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..models import UserId
 from . import keys
 from .feeds_redis import client, edge
 
 
-def changed(*users: Any) -> None:
+def changed(*user_ids: UserId) -> None:
     """Whom these users follow, mute or block has changed. One round trip, repeatable."""
     with edge():
-        client().delete(*(keys.relations(user) for user in users))
+        client().delete(*(keys.relations(user_id) for user_id in user_ids))
 
 
-def drop_feeds(*users: Any) -> None:
+def drop_feeds(*user_ids: UserId) -> None:
     """Photos that are in these users' lists belong there no longer: the lists are built anew at the
     next read. One round trip, repeatable."""
     kept = (keys.homefeed, keys.floor, keys.token, keys.relations)
     with edge():
-        client().delete(*(make(user) for user in users for make in kept))
+        client().delete(*(make(user_id) for user_id in user_ids for make in kept))
 
 
-def likes_changed(user: Any) -> None:
+def likes_changed(user_id: UserId) -> None:
     """What the user likes has changed. One round trip, repeatable."""
     with edge():
-        client().delete(keys.likes(user))
+        client().delete(keys.likes(user_id))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ..conf import conf
+from ..models import UserId
 from . import keys, scripts
 
 FOLLOWERS_PER_CALL = 50
 
 
-def remove(photo: int, author: object, cursor: int) -> int | None:
+def remove(photo_id: int, author_id: UserId, cursor: int) -> int | None:
     """Removes it for a batch of followers; returns where the next batch begins, None at the end.
 
     May be repeated. One round trip per 50 followers. Raises `FeedsUnavailable`, `FeedsRefused`.
@@ -17,7 +18,7 @@ def remove(photo: int, author: object, cursor: int) -> int | None:
     while cursor < stop:
         last = min(cursor + FOLLOWERS_PER_CALL, stop) - 1
         served = scripts.remove(
-            [keys.followers(author)], [photo, keys.homefeed(""), cursor, last, str(author)]
+            [keys.followers(author_id)], [photo_id, keys.homefeed(""), cursor, last, str(author_id)]
         )
         cursor += served
         if served <= 0 or cursor <= last:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..conf import conf
+from ..models import UserId
 from ..photos import visibility
 from . import keys
 from .feeds_redis import client, edge
@@ -26,7 +27,7 @@ class Snapshot:
 NOTHING_KNOWN = Snapshot([], None, None, None, pulled=False)
 
 
-def read(user: Any) -> Snapshot:
+def read(user_id: UserId) -> Snapshot:
     """The user's keys now; two round trips if what is cached for them has to be given names first.
 
     Prolongs the life of a feed under `INACTIVE_AFTER`. Raises `FeedsUnavailable`, `FeedsRefused`.
@@ -34,15 +35,15 @@ def read(user: Any) -> Snapshot:
     with edge():
         # One moment, hence MULTI: a list from before a rebuild with the floor from after it has holes.
         pipeline = client().pipeline(transaction=True)
-        pipeline.lrange(keys.homefeed(user), 0, -1)
-        for name in (keys.floor(user), keys.relations(user), keys.likes(user), keys.pulled()):
+        pipeline.lrange(keys.homefeed(user_id), 0, -1)
+        for name in (keys.floor(user_id), keys.relations(user_id), keys.likes(user_id), keys.pulled()):
             pipeline.get(name)
         if conf.INACTIVE_AFTER is not None:
-            pipeline.expire(keys.homefeed(user), conf.INACTIVE_AFTER)
-            pipeline.expire(keys.floor(user), conf.INACTIVE_AFTER)
+            pipeline.expire(keys.homefeed(user_id), conf.INACTIVE_AFTER)
+            pipeline.expire(keys.floor(user_id), conf.INACTIVE_AFTER)
         listed, floor, relations, likes, pulled = pipeline.execute(raise_on_error=False)[:5]
         if relations is None or likes is None:
-            relations, likes = _stand_for(user)
+            relations, likes = _stand_for(user_id)
     ids = _ids(listed)
     known = bool(ids) and isinstance(floor, bytes) and floor.isdigit()
     return Snapshot(
@@ -68,12 +69,12 @@ def _ids(listed: Any) -> list[int]:
     return sorted_ids
 
 
-def _stand_for(user: Any) -> tuple[bytes, bytes]:
+def _stand_for(user_id: UserId) -> tuple[bytes, bytes]:
     """New names for what the user's relations and likes are now."""
     pipeline = client().pipeline(transaction=True)
-    for name in (keys.relations(user), keys.likes(user)):
+    for name in (keys.relations(user_id), keys.likes(user_id)):
         pipeline.set(name, secrets.token_hex(8), nx=True, ex=conf.CACHE_SECONDS * 24)
-    for name in (keys.relations(user), keys.likes(user)):
+    for name in (keys.relations(user_id), keys.likes(user_id)):
         pipeline.get(name)
     return tuple(pipeline.execute()[2:])
 

@@ -15,7 +15,7 @@ from more_itertools import batched
 
 from ..conf import conf
 from ..connections import database
-from ..models import FanOut, Follow, Photo
+from ..models import FanOut, Follow, Photo, UserId
 from ..photos import visibility
 from . import followers, keys, rebuild
 from .delivery import trim_slack
@@ -42,14 +42,14 @@ class Difference:
         return f"{self.key} {self.problem}{named}"
 
 
-def feed(user: Any) -> list[Difference]:
+def feed(user_id: UserId) -> list[Difference]:
     """What differs between a user's list, from its floor upwards, and SQL.
 
     A list that is missing or has no floor promises nothing: it is built at the next read. Photos whose
     fan-out has not ended, or that are merged at read (`PULL_ABOVE`), need not be in it; deleted ones may
     still be there, for the removal to take out.
     """
-    return _again(lambda: _feed(user))
+    return _again(lambda: _feed(user_id))
 
 
 def _again(look: Callable[[], Iterable[Difference]]) -> list[Difference]:
@@ -69,17 +69,17 @@ def _again(look: Callable[[], Iterable[Difference]]) -> list[Difference]:
     return found
 
 
-def _feed(user: Any) -> Iterator[Difference]:
-    key = keys.homefeed(user)
+def _feed(user_id: UserId) -> Iterator[Difference]:
+    key = keys.homefeed(user_id)
     ended = Q(fanout__state__in=(FanOut.State.DONE, FanOut.State.FAILED))
     pruned = Q(fanout=None, created_at__lt=timezone.now() - timedelta(days=conf.KEEP_FANOUTS))
-    pushed = visibility.carried_to(user).using(database.writer()).filter(ended | pruned, pulled=False)
+    pushed = visibility.carried_to(user_id).using(database.writer()).filter(ended | pruned, pulled=False)
     most = conf.MAX_LENGTH + trim_slack() + 1
     expected = list(pushed.values_list("id", flat=True)[:most])
     with edge():
         pipeline = client().pipeline(transaction=True)
         pipeline.lrange(key, 0, -1)
-        pipeline.get(keys.floor(user))
+        pipeline.get(keys.floor(user_id))
         listed, floor = pipeline.execute(raise_on_error=False)
     if not isinstance(listed, list):
         yield Difference(key, "is not a list")
@@ -91,13 +91,13 @@ def _feed(user: Any) -> Iterator[Difference]:
         yield Difference(key, "has what is no photo id", tuple(garbage))
     if len(listed) - len(garbage) > len(found):
         yield Difference(key, "has a photo twice")
-    known = _known(user, found)
+    known = _known(user_id, found)
     if foreign := sorted(found - known, reverse=True):
         yield Difference(key, "has photos that do not belong there", _some(foreign))
     if floor is None:
         return
     if not isinstance(floor, bytes) or not floor.isdigit():
-        yield Difference(keys.floor(user), f"is not a photo id but {floor!r}")
+        yield Difference(keys.floor(user_id), f"is not a photo id but {floor!r}")
     elif missing := [id_ for id_ in expected if id_ >= int(floor) and id_ not in found]:
         yield Difference(key, f"lacks photos from its floor, {int(floor)}, upwards", _some(missing))
 
@@ -106,60 +106,63 @@ def _is_id(text: bytes) -> bool:
     return text.isdigit() and int(text) <= visibility.EVERYTHING
 
 
-def _known(user: Any, ids: set[int]) -> set[int]:
+def _known(user_id: UserId, ids: set[int]) -> set[int]:
     """Of these ids those that belong into the user's list, and those of photos that were deleted."""
     fanouts = set(database.primary(FanOut).filter(photo_id__in=ids).values_list("photo_id", flat=True))
     photos = set(database.primary(Photo).filter(id__in=ids).values_list("id", flat=True))
     carried = set(
-        visibility.carried_to(user).using(database.writer()).filter(id__in=ids).values_list("id", flat=True)
+        visibility.carried_to(user_id)
+        .using(database.writer())
+        .filter(id__in=ids)
+        .values_list("id", flat=True)
     )
     return carried | (fanouts - photos)
 
 
-def mend_feed(user: Any) -> bool:
+def mend_feed(user_id: UserId) -> bool:
     """Takes out what does not belong into the list and builds it anew with its floor. False if there
     is none, or if changes got in the way each time: the next reader builds it then."""
-    key = keys.homefeed(user)
+    key = keys.homefeed(user_id)
     with edge():
         listed: Any = client().lrange(key, 0, -1) if client().type(key) == b"list" else []
         if not listed:
-            client().delete(key, keys.floor(user), keys.token(user))
+            client().delete(key, keys.floor(user_id), keys.token(user_id))
             return False
-    known = _known(user, {int(id_) for id_ in listed if _is_id(id_)})
+    known = _known(user_id, {int(id_) for id_ in listed if _is_id(id_)})
     with edge():
         pipeline = client().pipeline(transaction=False)
         for id_ in set(listed):
             if not _is_id(id_) or int(id_) not in known:
                 pipeline.lrem(key, 0, id_)
-        pipeline.delete(keys.floor(user), keys.token(user))
+        pipeline.delete(keys.floor(user_id), keys.token(user_id))
         pipeline.execute()
-    return any(rebuild.build(user, again=True) for _ in range(ATTEMPTS))
+    return any(rebuild.build(user_id, again=True) for _ in range(ATTEMPTS))
 
 
-def follower_list(author: Any) -> list[Difference]:
+def follower_list(author_id: UserId) -> list[Difference]:
     """What differs between an author's follower list, less those marked as gone, and SQL.
 
     A list that is missing is right: it is made from SQL when it is needed. Redis holds a copy of the
     list meanwhile; Python 1,000 ids at a time.
     """
-    return _again(lambda: _follower_list(author))
+    return _again(lambda: _follower_list(author_id))
 
 
-def _follower_list(author: Any) -> Iterator[Difference]:
-    key = keys.followers(author)
-    if not followers.exist(author):
+def _follower_list(author_id: UserId) -> Iterator[Difference]:
+    key = keys.followers(author_id)
+    if not followers.exist(author_id):
         return
     with edge():
         if client().type(key) != b"list":
             yield Difference(key, "is not a list")
             return
-    seen = f"{keys.followers_seen(author)}:{secrets.token_hex(4)}"
+    seen = f"{keys.followers_seen(author_id)}:{secrets.token_hex(4)}"
     try:
-        doubled = _copy_living(author, seen)
+        doubled = _copy_living(author_id, seen)
         missing: list[str] = []
         rows = (
             database.primary(Follow)
-            .filter(followee=author)
+            .filter(followee=author_id)
             .order_by("id")
             .values_list("follower_id", flat=True)
         )
@@ -183,16 +186,16 @@ def _follower_list(author: Any) -> Iterator[Difference]:
         yield Difference(key, "has users who do not follow", _some([name.decode() for name in foreign]))
 
 
-def _copy_living(author: Any, seen: str) -> list[str]:
+def _copy_living(author_id: UserId, seen: str) -> list[str]:
     """Copies the entries that count into the set `seen`; returns some that are there twice."""
     doubled: list[str] = []
     start = 0
     while True:
         with edge():
-            names: Any = client().lrange(keys.followers(author), start, start + AT_ONCE - 1)
+            names: Any = client().lrange(keys.followers(author_id), start, start + AT_ONCE - 1)
             if not names:
                 return doubled
-            marks: Any = client().hmget(keys.marks(author), names)
+            marks: Any = client().hmget(keys.marks(author_id), names)
             pipeline = client().pipeline(transaction=False)
             living = [
                 name
@@ -208,13 +211,13 @@ def _copy_living(author: Any, seen: str) -> list[str]:
         start += AT_ONCE
 
 
-def mend_follower_list(author: Any) -> bool:
+def mend_follower_list(author_id: UserId) -> bool:
     """Makes the list anew from SQL. False if it was left alone: a fan-out is under way, or SQL knows
     no follower at all, and the list was filled by hand.
 
     Raises `FollowersBeingRebuilt`.
     """
-    return database.primary(Follow).filter(followee=author).exists() and followers.rebuild(author) > 0
+    return database.primary(Follow).filter(followee=author_id).exists() and followers.rebuild(author_id) > 0
 
 
 def _some(ids: list[Any]) -> tuple[str, ...]:

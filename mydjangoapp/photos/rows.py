@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 
 from ..connections import database
-from ..models import Like, Photo
+from ..models import Like, Photo, UserId
 from .row_cache import Kind
 
 
@@ -17,7 +17,7 @@ class PhotoRow(NamedTuple):
     """A photo. `url` is absolute for one kept elsewhere, else relative to the site."""
 
     id: int
-    user_id: Any
+    user_id: UserId
     description: str
     url: str
     created_at: datetime
@@ -59,10 +59,12 @@ def _authors(ids: list[Any]) -> Mapping[Any, AuthorRow]:
     return {user.pk: of_author(user) for user in users}
 
 
-def liked(user: Any, photos: list[int]) -> Mapping[int, bool]:
+def liked(user_id: UserId, photo_ids: list[int]) -> Mapping[int, bool]:
     """Of each of these photos, whether the user likes it. One query."""
-    likes = set(database.primary(Like).filter(user=user, photo__in=photos).values_list("photo_id", flat=True))
-    return {photo: photo in likes for photo in photos}
+    likes = set(
+        database.primary(Like).filter(user=user_id, photo__in=photo_ids).values_list("photo_id", flat=True)
+    )
+    return {photo: photo in likes for photo in photo_ids}
 
 
 PHOTOS = Kind("photo", _photos, stamped=True)

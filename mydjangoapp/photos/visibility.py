@@ -11,28 +11,28 @@ from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Val
 
 from ..conf import conf
 from ..connections import database
-from ..models import Block, Follow, Mute, PastFollow, Photo
+from ..models import Block, Follow, Mute, PastFollow, Photo, UserId
 
 
-def visible_to(user: Any) -> QuerySet[Photo]:
+def visible_to(user_id: UserId) -> QuerySet[Photo]:
     """The feed itself, newest first."""
     out_of_sight = (
-        Q(user_id__in=Mute.objects.filter(muter=user).values("muted"))
-        | Q(user_id__in=Block.objects.filter(blocker=user).values("blocked"))
-        | Q(user_id__in=Block.objects.filter(blocked=user).values("blocker"))
+        Q(user_id__in=Mute.objects.filter(muter=user_id).values("muted"))
+        | Q(user_id__in=Block.objects.filter(blocker=user_id).values("blocked"))
+        | Q(user_id__in=Block.objects.filter(blocked=user_id).values("blocker"))
     )
-    return carried_to(user).exclude(out_of_sight & ~Q(user_id=user))
+    return carried_to(user_id).exclude(out_of_sight & ~Q(user_id=user_id))
 
 
-def carried_to(user: Any) -> QuerySet[Photo]:
+def carried_to(user_id: UserId) -> QuerySet[Photo]:
     """What belongs into the list in Redis: the feed and, since a mute may end, the muted too."""
-    followees = Follow.objects.filter(follower=user).values("followee")
-    oneself = get_user_model()._default_manager.filter(pk=user).values("pk")
+    followees = Follow.objects.filter(follower=user_id).values("followee")
+    oneself = get_user_model()._default_manager.filter(pk=user_id).values("pk")
     # IN over a union and not OR: the planner can then go by author.
     theirs = Q(user_id__in=followees.union(oneself, all=True))
     if conf.ON_UNFOLLOW == "keep":
         past = PastFollow.objects.filter(
-            follower=user, followee=OuterRef("user_id"), upto__gte=OuterRef("id")
+            follower=user_id, followee=OuterRef("user_id"), upto__gte=OuterRef("id")
         )
         theirs |= Q(Exists(past))
     return Photo.objects.filter(theirs).order_by("-id")
@@ -42,15 +42,15 @@ EVERYTHING = 2**63 - 1
 NOTHING = 0
 
 
-def seen_up_to(user: Any, authors: Iterable[Any]) -> dict[Any, int]:
+def seen_up_to(user_id: UserId, author_ids: Iterable[Any]) -> dict[Any, int]:
     """For each author the highest id of their photos that `user` may see in the feed. One query."""
-    authors = list(authors)
+    author_ids = list(author_ids)
     everything, nothing = Value(EVERYTHING, BigIntegerField()), Value(NOTHING, BigIntegerField())
     db = database.writer()  # what is kept of this must not come from a replica that is behind
-    follows = Follow.objects.using(db).filter(follower=user, followee__in=authors)
-    mutes = Mute.objects.using(db).filter(muter=user, muted__in=authors)
-    blocks = Block.objects.using(db).filter(blocker=user, blocked__in=authors)
-    blocked_by = Block.objects.using(db).filter(blocked=user, blocker__in=authors)
+    follows = Follow.objects.using(db).filter(follower=user_id, followee__in=author_ids)
+    mutes = Mute.objects.using(db).filter(muter=user_id, muted__in=author_ids)
+    blocks = Block.objects.using(db).filter(blocker=user_id, blocked__in=author_ids)
+    blocked_by = Block.objects.using(db).filter(blocked=user_id, blocker__in=author_ids)
     rows = follows.values_list("followee_id", everything).union(
         mutes.values_list("muted_id", nothing),
         blocks.values_list("blocked_id", nothing),
@@ -58,13 +58,13 @@ def seen_up_to(user: Any, authors: Iterable[Any]) -> dict[Any, int]:
         all=True,
     )
     if conf.ON_UNFOLLOW == "keep":
-        past = PastFollow.objects.using(db).filter(follower=user, followee__in=authors)
+        past = PastFollow.objects.using(db).filter(follower=user_id, followee__in=author_ids)
         rows = rows.union(past.values_list("followee_id", "upto"), all=True)
     found: dict[Any, list[int]] = {}
     for author, upto in rows:
         found.setdefault(author, []).append(upto)
-    seen = {a: NOTHING if NOTHING in (f := found.get(a, [NOTHING])) else max(f) for a in authors}
-    return {author: EVERYTHING if author == user else upto for author, upto in seen.items()}
+    seen = {a: NOTHING if NOTHING in (f := found.get(a, [NOTHING])) else max(f) for a in author_ids}
+    return {author: EVERYTHING if author == user_id else upto for author, upto in seen.items()}
 
 
 def not_blocking(photos: QuerySet[Photo], user: Any) -> QuerySet[Photo]:

@@ -97,8 +97,8 @@ class Channels:
     def numbered(self, number: int) -> list[str]:
         return self.publish(*({"n": n} for n in range(number)))
 
-    def consumer(self, channel: str = "one", timeout: float = TIMEOUT, most: int = 1000) -> Consumer:
-        found = self.transport.consumer(self.topic, channel, timeout=timeout, max_in_flight=most)
+    def consumer(self, channel: str = "one", timeout: float = TIMEOUT) -> Consumer:
+        found = self.transport.consumer(self.topic, channel, timeout=timeout)
         self._opened.append(found)
         return found
 

@@ -222,7 +222,7 @@ def test_several_nsqd_through_nsqlookupd(
 
 def test_nobody_who_knows_the_topic_is_said(redis: Any, server: NsqServer, topic: str) -> None:
     url = f"nsq+lookupd://127.0.0.1:{free_port()}?http=127.0.0.1:{server.http}"
-    consumer = Nsq(url).consumer(topic, "one", timeout=5, max_in_flight=1)
+    consumer = Nsq(url).consumer(topic, "one", timeout=5)
     with pytest.raises(EventsUnavailable, match=f"No nsqd has topic {topic}"):
         consumer.take(1, 0.5)
     consumer.close()
@@ -302,7 +302,7 @@ def test_everything_is_taken_while_consumers_come_and_go(channels: Channels) -> 
     sent = channels.numbered(500)
     seen: list[str] = []
     for _ in range(5):
-        consumer = channels.transport.consumer(channels.topic, "one", timeout=1, max_in_flight=100)
+        consumer = channels.transport.consumer(channels.topic, "one", timeout=1)
         taken = take(consumer, 60)
         consumer.finish(taken)
         seen += ids(taken)

@@ -41,7 +41,7 @@ def consumer_of(topic: str) -> Iterator[Consumer]:
     """From now on, closed at the end."""
     transport = for_topic(topic)
     assert transport is not None
-    made = transport.consumer(topic, "one", timeout=30, max_in_flight=100)
+    made = transport.consumer(topic, "one", timeout=30)
     yield made
     made.close()
 
@@ -128,7 +128,7 @@ def test_it_is_not_lost_if_redis_loses_its_last_writes_in_a_crash(
         with append_only_file(server).open("r+b") as file:
             file.truncate(size)
         server.start()
-        consumer = transport.consumer(topic, "one", timeout=30, max_in_flight=10)
+        consumer = transport.consumer(topic, "one", timeout=30)
         assert ids(take_all(consumer, 0.3)) == [before], "the crash took it back"
         Publication.objects.update(claimed_at=None)
         wait_until(lambda: send_waiting() == 1, seconds=10, what="it is sent again")

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -58,14 +59,9 @@ def test_a_handler_that_returns_has_finished_its_message(channels: Channels, wor
     [sent] = channels.publish({"n": 1})
     run(channels, worker)
     [message] = worker.seen
-    assert message.as_dict() == {
-        "id": sent,
-        "topic": channels.topic,
-        "action": "tested",
-        "body": {"n": 1},
-        "attempts": 1,
-        "published_at": message.published_at,
-    }
+    assert (message.id, message.topic, message.action) == (sent, channels.topic, "tested")
+    assert (message.body, message.attempts) == ({"n": 1}, 1)
+    assert datetime.fromisoformat(message.published_at) <= datetime.now(UTC)
     stands(channels, lag=0)
 
 

@@ -134,7 +134,7 @@ def test_workers_killed_all_the_time_handle_each_message_and_remember_it_once(
     assert transport is not None
     transport.subscribe("numbers", "record")
     words = ("run_worker", "numbers", "record", "--to", str(file))
-    consumer = transport.consumer("numbers", "record", timeout=2, max_in_flight=1)
+    consumer = transport.consumer("numbers", "record", timeout=2)
     running = [run(*words, **environ), run(*words, **environ)]
     parts = [range(number)[part :: kills + 1] for part in range(kills + 1)]
     sent: list[str] = []
@@ -217,7 +217,7 @@ def test_topics_are_shown(redis: Any) -> None:
 def test_publish_by_command(redis: Any) -> None:
     transport = for_topic("orders")
     assert transport is not None
-    consumer = transport.consumer("orders", "mine", timeout=30, max_in_flight=10)
+    consumer = transport.consumer("orders", "mine", timeout=30)
     [id_] = said("publish", "orders", "order.paid", '{"id": 7}').split()
     [taken] = consumer.take(5, 1)
     assert (taken.id, taken.action, taken.opened()) == (id_, "order.paid", {"id": 7})
@@ -232,7 +232,7 @@ def test_publish_by_command(redis: Any) -> None:
 def test_dead_letters_by_command(redis: Any) -> None:
     transport = for_topic("orders")
     assert transport is not None
-    consumer = transport.consumer("orders", "mine", timeout=30, max_in_flight=10)
+    consumer = transport.consumer("orders", "mine", timeout=30)
     id_ = publish("orders", "order.paid", {"id": 7})
     consumer.bury(consumer.take(1, 1)[0], "no such order")
     assert json.loads(said("dead_letters", "orders", "mine", "--json")) == [

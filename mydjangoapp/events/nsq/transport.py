@@ -122,7 +122,7 @@ class Nsq(transport.Transport):
         Memory(topic, channel).forget()
         return there
 
-    def consumer(self, topic: str, channel: str, *, timeout: float, max_in_flight: int) -> NsqConsumer:
+    def consumer(self, topic: str, channel: str, *, timeout: float) -> NsqConsumer:
         self.subscribe(topic, channel)
         return NsqConsumer(self, topic, channel, timeout)
 

@@ -97,7 +97,7 @@ class RedisStreams(transport.Transport):
             gone, *_ = pipeline.execute(raise_on_error=False)
         return bool(gone)
 
-    def consumer(self, topic: str, channel: str, *, timeout: float, max_in_flight: int) -> RedisConsumer:
+    def consumer(self, topic: str, channel: str, *, timeout: float) -> RedisConsumer:
         self.subscribe(topic, channel)
         return RedisConsumer(self, topic, channel, timeout)
 

@@ -42,9 +42,7 @@ class Command(BaseCommand):
             with listening.LinesFile(to) as file, stopped_by_signals() as stopping:
                 with said():
                     transport.subscribe(topic, channel, from_beginning=from_beginning)
-                    consumer = transport.consumer(
-                        topic, channel, timeout=conf.EVENTS_TIMEOUT, max_in_flight=listening.AT_ONCE
-                    )
+                    consumer = transport.consumer(topic, channel, timeout=conf.EVENTS_TIMEOUT)
                 try:
                     listening.listen(consumer, topic, file, most=most, stopping=stopping.is_set)
                 finally:

@@ -36,7 +36,7 @@ class Command(BaseCommand):
         with said():
             beginning = chosen.from_beginning or kind.from_beginning
             transport.subscribe(topic, channel, from_beginning=beginning)
-            consumer = transport.consumer(topic, channel, timeout=timeout, max_in_flight=most)
+            consumer = transport.consumer(topic, channel, timeout=timeout)
         worker = kind(**{one.name: getattr(chosen, one.name) for one in kind.options()})
         runner = Runner(worker, consumer, max_in_flight=most, timeout=timeout)
         if threading.current_thread() is threading.main_thread():
