@@ -20,7 +20,7 @@ from .models import Photo
 
 @register("mydjangoapp")
 def settings_are_right(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """E001: the dict is none. E002: a value is wrong. E003: nobody knows that name."""
+    """E001: the setting is not a dict. E002: a value is wrong. E003: there is no setting of that name."""
     try:
         values = configured()
     except BadSetting as error:

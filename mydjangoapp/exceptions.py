@@ -72,7 +72,7 @@ class EventsRefused(FeedError):
 
 
 class BadEvent(FeedError, ValueError):
-    """A message that cannot be published, or a name that is none. `field` names the part that is wrong."""
+    """A message that cannot be published, or an invalid name. `field` names the part that is wrong."""
 
     def __init__(self, field: str, reason: str) -> None:
         self.field = field

@@ -52,7 +52,7 @@ def note_changes(author_id: UserId, changes: Sequence[Change]) -> list[int]:
 
 
 def note_relation(*user_ids: UserId) -> list[int]:
-    """Writes down that whom these users want to see has changed, in the transaction that changes it."""
+    """Writes down, in the open transaction, that these users want to see other people than before."""
     return [
         row.pk for row in write(PendingChange(verb=Verb.RELATION, user_id=user_id) for user_id in user_ids)
     ]

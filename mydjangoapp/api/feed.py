@@ -1,4 +1,4 @@
-"""`GET /feed/`: one's own home feed, and nobody else's."""
+"""`GET /feed/`: the caller's own home feed, and nobody else's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .views import View
 
 
 class FeedView(View):
-    """Photos of those one follows and one's own, newest first; `next` leads to older ones until it is
+    """Photos of the caller and their followees, newest first; `next` leads to older ones until it is
     null, `previous` to those that came in on top since."""
 
     @extend_schema(

@@ -11,8 +11,8 @@ APP_NAME = "mydjangoapp"
 
 
 def url_of(request: Request, name: str, *arguments: Any) -> str:
-    """The absolute address of one of the app's pages, where the site has it: under whatever path and
-    namespaces the page is that answers this request."""
+    """The absolute address of one of the app's pages, under the same path prefix and namespaces as
+    the page that answers this request."""
     match = request.resolver_match
     is_ours = match is not None and match.app_names[-1:] == [APP_NAME]
     namespace = match.namespace if match is not None and is_ours else APP_NAME

@@ -52,7 +52,7 @@ def shown_or_404(user_id: str, request: Request) -> Any:
 
 
 def blocks_the_caller(user: Any, request: Request) -> bool:
-    """Whether the user is not there for the caller."""
+    """Whether the user blocks the caller."""
     return database.primary(Block).filter(blocker=user, blocked=request.user.pk).exists()
 
 
@@ -84,7 +84,7 @@ class PhotosView(View):
 
 
 class _FollowsView(View):
-    """The users at one end of the `Follow` rows that have a user at the other, without those who block the
+    """The followers or the followees of a user, without those who block the
     caller."""
 
     whose: ClassVar[str]
@@ -158,7 +158,7 @@ class _RelationView(View):
 
 
 class FollowView(_RelationView):
-    """See the user's photos in one's feed."""
+    """Shows the user's photos in the caller's feed."""
 
     make, end = graph.follow, graph.unfollow
 

@@ -26,9 +26,9 @@ class TextField(serializers.CharField):
 
 
 class AuthorField(serializers.PrimaryKeyRelatedField[Any]):
-    """In whose name: one's own, or with `mydjangoapp.upload_for_others` anybody's.
+    """The author: the caller, or any user if the caller has `mydjangoapp.upload_for_others`.
 
-    Who lacks the permission is refused before the id is looked up, so that nobody can find out which
+    A caller without the permission is refused before the id is looked up, so that nobody finds out which
     ids there are.
     """
 

@@ -26,8 +26,8 @@ IN_THIS_PROCESS = LocMemCache("mydjangoapp-throttles", {"max_entries": 100_000})
 
 
 class _CountsWithoutCache(SimpleRateThrottle):
-    """Without the cache that counts for all processes each counts for itself: nobody is held up by it, and
-    there is a limit all the same."""
+    """Without the shared cache each process counts for itself: no request waits for the cache, and
+    there is still a limit."""
 
     def get_cache_key(self, request: Request, view: APIView) -> str | None:
         key = super().get_cache_key(request, view)
@@ -66,8 +66,8 @@ class ChangeThrottle(_CountsWithoutCache, UserRateThrottle):
 
 
 def address_of(request: Any) -> str | None:
-    """The address that a request is counted by: the peer's, of IPv6 its /64 network, as whoever has one
-    address of it has all.
+    """The address that a request is counted by: the peer's, or for IPv6 its /64 network, as a client with
+    one of its addresses has all of them.
 
     What a client says of itself in X-Forwarded-For counts only where REST framework's NUM_PROXIES says how
     many proxies have added to it. None for a request that comes by no network.

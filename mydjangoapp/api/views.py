@@ -119,7 +119,7 @@ class FanOutView(View):
 
 
 class RetryView(View):
-    """Begins a fan-out again that was given up as failed; for staff. Who has the photo does not get it
+    """Begins a failed fan-out again; for staff. Followers who have the photo do not get it
     twice."""
 
     permission_classes = (IsAdminUser,)

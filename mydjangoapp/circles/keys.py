@@ -41,7 +41,7 @@ def counted(circle_id: int, day: date) -> str:
 
 def complete(circle_id: int) -> str:
     """`circle-complete:{circle}`, string: run id of the server on which what Redis holds of the circle was
-    complete. Another one, or none: it may have lost something, and is made anew from SQL. Kept."""
+    complete. If the id differs or is missing, Redis may lack something and is filled from SQL. Kept."""
     return f"{conf.KEY_PREFIX}circle-complete:{circle_id}"
 
 

@@ -26,7 +26,7 @@ def join(user: Any, circle: Any) -> bool:
 
 
 def leave(user: Any, circle: Any) -> bool:
-    """Ends it; False if they were none. What they posted stays."""
+    """Ends the membership; False if they were not a member. Their photos stay in the circle."""
     gone, _ = database.primary(CircleMembership).filter(circle=circle, user=user).delete()
     return bool(gone)
 
@@ -37,7 +37,7 @@ def is_member(user: Any, circle: Any) -> bool:
 
 
 def check_may_post(user: Any, circle: Any) -> int:
-    """The circle's id. Raises `BadUpload` if there is no such circle, `NotAMember` if the user is none."""
+    """The circle's id. Raises `BadUpload` if there is no such circle, `NotAMember` for a non-member."""
     id_ = getattr(circle, "pk", circle)
     if not database.primary(Circle).filter(pk=id_).exists():
         raise BadUpload("circle_id", f"There is no circle {id_}.")

@@ -51,8 +51,8 @@ def _expiry(day: date) -> int:
 
 
 def add(photo_id: int, user_id: UserId, circle_id: int | None, created_at: datetime) -> None:
-    """A photo was posted. One round trip; one more where Redis has been restarted or emptied since the last
-    one: then what it holds is made anew in the background."""
+    """Adds a new photo. One round trip; one more where Redis has been restarted or emptied since the last
+    call: then a worker rebuilds what it holds in the background."""
     with edge():
         pipeline = client().pipeline(transaction=True)
         pipeline.info("server")
@@ -75,7 +75,7 @@ def add(photo_id: int, user_id: UserId, circle_id: int | None, created_at: datet
 
 
 def ask_for_rebuild(circle_id: int) -> None:
-    """Has what Redis holds of a circle made anew in the background, unless that has just been asked for."""
+    """Asks a worker to rebuild what Redis holds of a circle, unless somebody has just asked for that."""
     _ask_for_rebuild(keys.of_circle(circle_id), "rebuild_circle", circle_id)
 
 
@@ -85,7 +85,7 @@ def _ask_for_rebuild(key: str, task: str, of: Any) -> None:
 
 
 def remove(photo_id: int, user_id: UserId, circle_id: int | None, *, from_author: bool = True) -> None:
-    """A photo was deleted, or only its circle. One round trip."""
+    """Removes a photo that was deleted, or whose circle was. One round trip."""
     with edge():
         pipeline = client().pipeline(transaction=True)
         if from_author:
@@ -128,7 +128,7 @@ def ranking(circle_id: int, day: date, limit: int) -> list[tuple[int, int]] | No
         server, complete, found = pipeline.execute()
         if complete != str(server["run_id"]).encode():
             return None
-        # Which of the equals come first is not Redis's order: that goes by text, so 9 is before 10.
+        # Redis orders equal scores as text, so 9 comes before 10: they are sorted below.
         for _ in range(MOST_EQUALS // AT_ONCE):
             if len(found) <= limit or found[-1][1] != found[limit - 1][1]:
                 break
@@ -143,7 +143,7 @@ def ranking(circle_id: int, day: date, limit: int) -> list[tuple[int, int]] | No
 
 
 def ranking_from_sql(circle_id: int, day: date, limit: int | None) -> list[tuple[int, int]]:
-    """The same, as SQL says, of the circle's 1,000 newest photos: for as long as Redis cannot be asked. Two
+    """The same from SQL, for the circle's 1,000 newest photos, to be used while Redis cannot be asked. Two
     queries, whose cost does not grow with the circle."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     end = begin + timedelta(days=1)

@@ -98,7 +98,7 @@ class Conf:
     )
     SETTLE_SECONDS = seconds(
         3.0,
-        why="what Redis has held for so long its crash does not take back (appendfsync everysec may lose two "
+        why="a crash of Redis cannot take back what it held this long (appendfsync everysec may lose two "
         "seconds): only then is a fan-out `done`, and a change of the graph or an event forgotten",
     )
     MAX_ATTEMPTS = number(

@@ -1,4 +1,4 @@
-"""Not asking a server that has just let somebody wait."""
+"""Keeps callers from asking a server that has just failed to answer."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from threading import Lock
 
 
 class Breaker:
-    """A circuit breaker (Michael Nygard, "Release It!"): who finds that a server does not answer says so
-    with `trip`, and for some seconds nobody asks it. Then one caller tries while the others still do
-    without; `reset` by that caller lets all ask again.
+    """A circuit breaker (Michael Nygard, "Release It!"): a caller that gets no answer from a server calls
+    `trip`, and for some seconds nobody asks that server. Then one caller tries while the others still do
+    not ask it; when that caller calls `reset`, all may ask again.
 
     Without it each web request would wait for each of its calls to a server that is a black hole, and
     soon no thread would be left. pybreaker was not taken: it holds a lock during the call, so one

@@ -36,7 +36,7 @@ _current: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 @contextmanager
 def bounded_by(patience: Patience | None) -> Iterator[None]:
-    """Calls inside of the block wait no longer than that, all together; with None as long as they like."""
+    """Limits how long all calls inside the block may wait together; with None there is no limit."""
     before = _current.set(patience)
     try:
         yield
@@ -45,7 +45,7 @@ def bounded_by(patience: Patience | None) -> Iterator[None]:
 
 
 def is_bounded() -> bool:
-    """Whether somebody waits for us who must not wait for long."""
+    """Whether a caller is waiting that must not wait for long."""
     return _current.get() is not None
 
 

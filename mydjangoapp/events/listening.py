@@ -109,8 +109,8 @@ def listen(
 
 
 def _small(taken: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
-    """In parts that are written and acknowledged at once: what is not acknowledged must stand in the tail.
-    A byte is six as JSON escapes it, at most."""
+    """Yields parts to write and then acknowledge: the tail must hold all that is not acknowledged.
+    JSON takes at most six bytes to escape one byte."""
     return constrained_batches(taken, TAIL // 8, strict=False, get_len=lambda one: 6 * len(one.body) + 1_000)
 
 

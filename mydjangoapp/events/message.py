@@ -66,7 +66,7 @@ def now() -> str:
 class Delivery:
     """A message as a transport took it. `receipt` is the transport's own; `attempts` counts from 1.
 
-    `is_suspect`: it was taken before and not finished, so it may be what its taker died of. It is taken
+    `is_suspect`: it was taken before and not finished, so it may have killed its taker. It is taken
     alone, so that what is beside it does not die with it.
     """
 
@@ -106,7 +106,7 @@ class Requeued:
 
 @dataclass(slots=True)
 class Message:
-    """What a handler gets. It returns: finished. It raises: the message comes again, later each time.
+    """What a handler gets. Returning finishes it; raising lets it come again, later each time.
 
     `attempts` counts deliveries to this channel, from 1. `published_at`: UTC, ISO 8601.
     """

@@ -1,4 +1,4 @@
-"""Publishing: with the transaction, and surely.
+"""Publishes messages together with the transaction, and loses none.
 
 Inside a transaction the messages are rows of it (a transactional outbox, as the fan-outs are): they go
 out when it commits and not before. Redis writes a receipt in the step that appends them; a row without
@@ -31,7 +31,7 @@ from .transport import Transport
 logger = logging.getLogger(__name__)
 
 ROW = 500  # messages a row of the outbox: a row of small ones has some 100 kB
-CLAIM_SECONDS = 5.0  # who has not sent a row by then has died, or will find it sent
+CLAIM_SECONDS = 5.0  # a process that has not sent its row by then has died, or will find it sent
 ROWS_AT_ONCE = 1_000
 ROWS_LOADED = 100  # with their messages
 REFUSALS = 3  # of one topic among 1,000 rows
@@ -117,8 +117,8 @@ def send_waiting(budget: Budget | None = None) -> int:
     """Sends what waits in the outbox, until the budget is spent; returns how many rows. Any number of
     processes may do it at once.
 
-    A row is forgotten when what carries it has held it for `SETTLE_SECONDS`, or at once where no crash of
-    it could be noticed. One that is refused is left for later and does not stop the others. Raises
+    A row is deleted when its transport has held it for `SETTLE_SECONDS`, or at once if the transport cannot
+    report a crash. A row that is refused is left for later and does not stop the others. Raises
     the `FeedError` of a topic that cannot be sent to, when the others have been served.
     """
     sent = 0
@@ -168,7 +168,7 @@ def _settle(topic: str, rows: dict[str, int], budget: Budget | None) -> int:
 
 
 def _send_late(row: Publication) -> bool:
-    """Whether it was sent: by one of any number who try at once."""
+    """Sends the row if no other process does so at this moment; True if it was sent."""
     now = timezone.now()
     if row.claimed_at is not None and row.claimed_at > now - timedelta(seconds=CLAIM_SECONDS):
         return False

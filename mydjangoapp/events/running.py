@@ -183,7 +183,7 @@ class Runner:
         close_old_connections()
 
     def _all_is_acknowledged(self) -> bool:
-        """Waits until it is: if the next message ends the process, what was handled before must not come
+        """Waits for all acknowledgements: if the next message ends the process, handled ones must not come
         again. False if the worker is told to stop first."""
         while self._finisher.behind:
             if self._stopping.wait(BEHIND_PAUSE):
@@ -206,7 +206,7 @@ class Runner:
             # Unexpected: the message waits for its time-out, which counts as an attempt.
             logger.exception("message %s comes again", delivery.id)
         except BaseException:
-            # The process is to end in the middle of it: it must not come at once and end the next one, too.
+            # This message ends the process: it must not come again at once and end the next process, too.
             self._in_hand.remove(delivery)
             raise
 
@@ -259,7 +259,7 @@ class Runner:
                 self._bury(delivery, reason)
 
     def _note(self, id_: str) -> None:
-        """It may come a second time, published twice, before the finisher has seen to it that it is known."""
+        """Notes the id: a message published twice may come again before the finisher has remembered it."""
         self._recent[id_] = None
         if len(self._recent) > RECENT:
             del self._recent[next(iter(self._recent))]

@@ -30,7 +30,7 @@ class ChannelStatus:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """`body` is a JSON object, or the text of what was none."""
+    """`body` is a JSON object, or the text of a body that was not one."""
 
     id: str
     action: str
@@ -84,10 +84,10 @@ class Transport(Protocol):
         """For how many seconds each has been there; None if it is not."""
 
     def forget_receipts(self, receipts: Sequence[str]) -> None:
-        """They are needed no more."""
+        """Drops receipts that are no longer needed."""
 
     def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool:
-        """Makes the channel, from now on or with all that is kept; False if it was there: then it stays."""
+        """Makes the channel, from now on or with all that is kept; False, and no change, if it exists."""
 
     def unsubscribe(self, topic: str, channel: str) -> bool:
         """Ends the channel with all that waits in it, dead letters too; False if there was none."""

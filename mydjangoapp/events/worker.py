@@ -61,7 +61,7 @@ class Worker:
 
     A handler takes a `Message`; returning finishes it, raising lets it come again. Actions without a
     handler are finished untouched. A message may come more than once if its worker is killed: once its
-    handler has returned and that was noted it comes never again.
+    handler has returned and that was noted, it never comes again.
 
     `timeout`: seconds after which a message that is not finished is given to another worker.
     `max_attempts`: deliveries before the dead letters. `from_beginning`: whether a channel that is made

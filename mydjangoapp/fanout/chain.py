@@ -29,7 +29,7 @@ Enqueue = Callable[[int, UserId, int], bool]
 
 
 def carry(message: Message, enqueue: Enqueue) -> bool:
-    """Serves one batch of followers; returns True if the caller is to have ended fan-outs settled.
+    """Serves one batch of followers; returns True if the caller has to enqueue the settling.
 
     May be called for the same message any number of times, one after the other or at once: each follower
     gets the photo once, and the chain goes on once. Raises `FeedsUnavailable`, `FeedsRefused` and

@@ -95,7 +95,7 @@ def longest_wait() -> float:
 
 
 def longest_silence() -> float:
-    """For how many seconds nothing has been heard of the fan-out under way that is silent the longest."""
+    """Seconds since the last sign of life of the fan-out under way that has been silent the longest."""
     running = FanOut.objects.filter(state=FanOut.State.RUNNING)
     return _seconds_since(running.aggregate(oldest=Min("heartbeat_at"))["oldest"])
 

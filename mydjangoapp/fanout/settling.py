@@ -53,7 +53,7 @@ def settle(enqueue_removal: Callable[[int, UserId], bool]) -> Settled:
 
 
 def is_due_later() -> bool:
-    """True for one caller per `SETTLE_SECONDS`, who is to have fan-outs settled then. The script that serves
+    """True for one caller per `SETTLE_SECONDS`, which then enqueues the settling. The script that serves
     a last slice takes the same turn. One round trip."""
     return turns.begin(keys.settling(), conf.SETTLE_SECONDS)
 

@@ -33,12 +33,12 @@ def bring_in_on_commit(
 
 
 def drop_feed_on_commit(user_id: UserId) -> None:
-    """Has the user's home feed built anew once the transaction has committed."""
+    """Makes the user's next read rebuild their home feed, once the transaction has committed."""
     database.on_commit(partial(in_redis, user_id, partial(relations.drop_feeds, user_id)))
 
 
 def tell_readers_on_commit(*user_ids: UserId) -> None:
-    """Writes down that whom these users want to see has changed, and tells Redis on commit."""
+    """Writes down that these users want to see other people than before, and tells Redis on commit."""
     noted = outbox.note_relation(*user_ids)
 
     def tell() -> None:

@@ -146,7 +146,7 @@ _OF_USER = (keys.homefeed, keys.floor, keys.token, keys.running, keys.build, key
 
 
 def forget(user_id: UserId) -> None:
-    """Drops every key of a user who is no more. One round trip, repeatable."""
+    """Drops every key of a deleted user. One round trip, repeatable."""
     of_user = [make(user_id) for make in _OF_USER]
     with edge():
         client().unlink(*_change_keys(user_id), *of_user)

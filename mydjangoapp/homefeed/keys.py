@@ -109,7 +109,7 @@ def build(user_id: UserId) -> str:
 
 
 def relations(user_id: UserId) -> str:
-    """`relations:{user}`, string: stands for whom the user follows, mutes and blocks at present; part of
+    """`relations:{user}`, string: names the present set of users they follow, mute and block; part of
     the cache keys of what was derived from it. Deleted at each change, made anew by a reader."""
     return _key("relations", user_id)
 
@@ -120,8 +120,8 @@ def likes(user_id: UserId) -> str:
 
 
 def receipts() -> str:
-    """`graph-applied`, sorted set: ids of applied `GraphChange` rows, by when. Written after what they
-    stand for, so that a crash which takes that back takes them back, too; gone with the rows."""
+    """`graph-applied`, sorted set: ids of `PendingChange` rows, by when they were applied. Written after
+    the changes, so that a crash that takes a change back takes its id back, too. Each goes with its row."""
     return f"{conf.KEY_PREFIX}graph-applied"
 
 

@@ -169,7 +169,7 @@ class _Feed:
             above, size = photos[-1].pk, AT_MOST
 
     def _listed(self, below: int, floor: int) -> tuple[int, list[int]]:
-        """The ids to look at, and down to where they are all there are."""
+        """The ids to look at, and the id down to which they are complete."""
         ids = [id_ for id_ in self._at.ids if floor <= id_ < below]
         if self._at.pulled and floor < below:
             pulled = visibility.carried_to(self._user).filter(pulled=True, id__lt=below, id__gte=floor)

@@ -16,8 +16,8 @@ def give(rows: Sequence[int]) -> None:
 
 
 def held_for(rows: Sequence[int]) -> list[float | None]:
-    """For each of these rows for how many seconds Redis has held that it was applied; None if it does not
-    know of that. One round trip."""
+    """For each row, how many seconds Redis has held its receipt; None if Redis does not
+    have one. One round trip."""
     with edge():
         pipeline = client().pipeline(transaction=False)
         pipeline.time()
@@ -31,13 +31,13 @@ def held_for(rows: Sequence[int]) -> list[float | None]:
 
 
 def forget(rows: Sequence[int]) -> None:
-    """They are needed no more. One round trip, repeatable."""
+    """Drops the receipts of these rows. One round trip, repeatable."""
     with edge():
         client().zrem(keys.receipts(), *rows)
 
 
 def forget_older_than(seconds: float) -> int:
-    """Drops receipts whose rows are gone since long; returns how many. Two round trips, repeatable."""
+    """Drops receipts whose rows were deleted long ago; returns how many. Two round trips, repeatable."""
     with edge():
         now: Any = client().time()
         return int(client().zremrangebyscore(keys.receipts(), "-inf", now[0] - seconds))

@@ -8,13 +8,13 @@ from .feeds_redis import client, edge
 
 
 def changed(*user_ids: UserId) -> None:
-    """Whom these users follow, mute or block has changed. One round trip, repeatable."""
+    """Tells readers that these users follow, mute or block others than before. One round trip, repeatable."""
     with edge():
         client().delete(*(keys.relations(user_id) for user_id in user_ids))
 
 
 def drop_feeds(*user_ids: UserId) -> None:
-    """Photos that are in these users' lists belong there no longer: the lists are built anew at the
+    """Voids these users' lists, which hold photos that no longer belong there: they are rebuilt at the
     next read. One round trip, repeatable."""
     kept = (keys.homefeed, keys.floor, keys.token, keys.relations)
     with edge():

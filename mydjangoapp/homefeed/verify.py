@@ -121,7 +121,7 @@ def _known(user_id: UserId, ids: set[int]) -> set[int]:
 
 def mend_feed(user_id: UserId) -> bool:
     """Takes out what does not belong into the list and builds it anew with its floor. False if there
-    is none, or if changes got in the way each time: the next reader builds it then."""
+    is no list, or if changes got in the way each time: then the next reader builds it."""
     key = keys.homefeed(user_id)
     with edge():
         listed: Any = client().lrange(key, 0, -1) if client().type(key) == b"list" else []

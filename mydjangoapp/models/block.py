@@ -1,4 +1,4 @@
-"""Who wants nothing to do with whom."""
+"""Blocks: which user blocks which."""
 
 from __future__ import annotations
 

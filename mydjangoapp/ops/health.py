@@ -102,7 +102,7 @@ class ReadyView(HealthCheckView):  # type: ignore[misc]  # comes without types
     """200 if this process can answer requests, 503 if it cannot: the database is away. The site works, from
     SQL, while Redis or the broker is away, so a load balancer must not take it out then.
 
-    Names each part and what is wrong with it. With `?strict` 503 for anything that is: for alarms and for
+    Names each part and what is wrong with it. `?strict` answers 503 for anything wrong: for alarms and for
     what waits until everything has started.
     """
 

@@ -1,5 +1,5 @@
-"""What a home feed has to show, as SQL says it: photos of those one follows and one's own, newest id
-first, minus those of authors one has muted, or who block one or are blocked."""
+"""What a home feed has to show, according to SQL: photos of the user and their followees, newest id
+first, without authors whom the user mutes or blocks, or who block the user."""
 
 from __future__ import annotations
 

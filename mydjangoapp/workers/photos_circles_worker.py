@@ -67,7 +67,7 @@ class PhotosCirclesWorker(Worker):
         return found and There(body["circle_id"] if found[0] == body["circle_id"] else None)
 
     def _look_again(self, message: Message) -> None:
-        """Photo or circle may have been deleted, and that been handled, between our look and our change."""
+        """Undoes our change if the photo or circle was deleted between our look and our change."""
         body, there = message.body, self._look(message)
         if there is None:
             self.deleted_handler(message)

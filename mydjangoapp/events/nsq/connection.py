@@ -146,7 +146,7 @@ class Connection:
             return False
 
     def ready(self, number: int) -> None:
-        """How many messages nsqd may have sent that are not finished."""
+        """Tells nsqd how many unfinished messages this connection may have."""
         number = min(number, self._most_ready)
         if number != self._ready:
             self._ready = number
@@ -159,7 +159,7 @@ class Connection:
             self._leaving.wait(seconds)
 
     def close(self) -> None:
-        """Without a word."""
+        """Closes the connection without telling nsqd."""
         self.is_open = False
         self._leaving.set()
         with contextlib.suppress(OSError):  # it is closed already

@@ -55,7 +55,7 @@ class Hosts(Protocol):
 
 class NsqConsumer(transport.Consumer):
     """nsqd pushes; here it may do so only while somebody takes, so that what waits does not wait in a
-    process that is busy. What arrives all the same is kept alive (TOUCH) until it is taken."""
+    busy process. A message that arrives nevertheless is kept alive (TOUCH) until it is taken."""
 
     def __init__(self, of: Hosts, topic: str, channel: str, timeout: float) -> None:
         self._of, self._topic, self._channel, self._timeout = of, topic, channel, timeout
@@ -66,8 +66,8 @@ class NsqConsumer(transport.Consumer):
         self._in_hand: dict[Key, Receipt] = {}
         self._first_taken: dict[Key, float] = {}
         self._alive: dict[Key, float] = {}
-        # After a suspect the next may be one, too; and at the start nobody knows what the process before died
-        # of.
+        # After a suspect the next may be one, too. At the start nobody knows what killed the last process, so
+        # any message may be one.
         self._is_careful = True
         self._problem = "it has not been tried"
         self._closing = threading.Event()
@@ -177,7 +177,7 @@ class NsqConsumer(transport.Consumer):
         return taken
 
     def _give_back_arrived(self) -> None:
-        """Uncounted: what has arrived beside a suspect must not be in this process's hands if it dies."""
+        """Gives back, uncounted, what arrived beside a suspect: this process may die of the suspect."""
         while self._arrived:
             try:
                 self.requeue(self._arrived.popleft(), 0, count_attempt=False)
@@ -198,7 +198,7 @@ class NsqConsumer(transport.Consumer):
             connection.ready(held[connection] + max(1, more // len(connections)) if more else 0)
 
     def _holds(self, delivery: Delivery) -> bool:
-        """Whether it is in hand still: nsqd says so of none, it only refuses later."""
+        """Whether the message is still in hand: nsqd does not tell, it only refuses later commands."""
         receipt: Receipt = delivery.receipt
         with self._something:
             latest = self._in_hand.get(receipt.key)
@@ -219,7 +219,7 @@ class NsqConsumer(transport.Consumer):
         return self._memory.remembered(ids)
 
     def finish(self, deliveries: Sequence[Delivery], *, remember: bool = True) -> None:
-        """Remembered first: who is killed in between gets them again, and finishes them unhandled."""
+        """Remembers them first: if the process is killed in between, they come again and are not handled."""
         if remember:
             self._memory.remember([one.id for one in deliveries])
         by_connection: dict[Connection, list[bytes]] = {}
@@ -256,7 +256,7 @@ class NsqConsumer(transport.Consumer):
         return sent
 
     def touch(self, delivery: Delivery) -> bool:
-        """At most until nsqd's --max-msg-timeout (15 minutes): then it lets go without saying so."""
+        """Works for 15 minutes at most (nsqd's --max-msg-timeout): then nsqd lets go silently."""
         receipt: Receipt = delivery.receipt
         if not self._holds(delivery):
             return False

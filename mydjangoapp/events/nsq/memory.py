@@ -81,7 +81,7 @@ class Memory:
         return DeadLetters(self._url, self._topic, self._channel).prune(seconds)
 
     def is_new(self) -> bool:
-        """Whether this is the first time that the channel is made; only one is told so."""
+        """Whether the channel is made for the first time; only one caller gets True."""
         with store(self._url).edge():
             return bool(store(self._url).client().sadd(keys.nsq_channels(self._topic), self._channel))
 

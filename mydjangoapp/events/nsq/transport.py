@@ -152,8 +152,8 @@ class Nsq(transport.Transport):
         return Memory(topic, channel).dead_letters()
 
     def replay(self, topic: str, channel: str) -> int:
-        """By way of the topic, marked for this channel: others finish them unseen. Two round trips and a
-        request per 100; who is killed in between has replayed some twice, with the same ids."""
+        """Sends them to the topic for this channel alone; others finish them unhandled. Two round trips and a
+        request per 100. If the process is killed in between, some are replayed twice, with the same ids."""
         memory = Memory(topic, channel)
         left, replayed = memory.dead(), 0
         while left > replayed and (some := memory.first_dead(min(100, left - replayed))):
@@ -175,7 +175,7 @@ def _revived(topic: str, channel: str, fields: dict[bytes, bytes]) -> bytes:
     try:
         json.loads(of["body"])
     except ValueError:
-        return fields[b"body"]  # it was no message and is none: it dies again, in each channel
+        return fields[b"body"]  # it is not a message: each channel buries it again
     one = Outgoing(of["id"], topic, of["action"], of["body"], of["published_at"])
     return wire.envelope(one, channel)
 

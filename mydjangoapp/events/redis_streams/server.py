@@ -23,8 +23,8 @@ def beside_the_feeds() -> str:
 
 
 def store(url: str, *, publishing: bool = False) -> Store:
-    """The Redis at this URL. Who publishes may be a web request: no longer than `PUBLISH_TIMEOUT`, once,
-    as there is an outbox."""
+    """The Redis at this URL. A publisher may be a web request: it waits for `PUBLISH_TIMEOUT` at most and
+    tries once, because there is an outbox."""
     return Store(
         title="events' Redis",
         setting="EVENTS_URL",
@@ -42,7 +42,7 @@ def run(url: str, script: str, keys: list[str], args: Sequence[Any]) -> Any:
 
 
 def run_to_publish(url: str, script: str, keys: list[str], args: Sequence[Any]) -> Any:
-    """The same for who publishes."""
+    """The same for a publisher."""
     return _script(script, url, True)(keys, list(args))
 
 

@@ -69,6 +69,6 @@ def retire(photo_ids: Sequence[int]) -> None:
 
 
 def note_end(photo_id: int, ended: float) -> None:
-    """Has an end settled that is in the hash, but not in the set of those to settle. One round trip."""
+    """Adds an end that only the hash has to the set of those to settle. One round trip."""
     with edge():
         client().zadd(keys.ended(), {str(photo_id): ended}, nx=True)

@@ -33,7 +33,7 @@ RETRY_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Served:
-    """How a batch ended. `is_settling_due`: this caller is to have ended fan-outs settled."""
+    """How a batch ended. `is_settling_due`: this caller has to enqueue the settling of ended fan-outs."""
 
     status: Status = Status.MORE
     is_settling_due: bool = False

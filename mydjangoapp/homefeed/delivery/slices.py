@@ -34,8 +34,8 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Slice:
-    """The answer. `is_link_due`: the next link is to be enqueued. `is_settling_due`: this caller is to have
-    ended fan-outs settled."""
+    """The answer. `is_link_due`: the next link is to be enqueued. `is_settling_due`: this caller has to
+    enqueue the settling of ended fan-outs."""
 
     status: Status
     is_link_due: bool

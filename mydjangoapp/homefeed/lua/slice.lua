@@ -4,7 +4,7 @@
 --       4 followers-state:{author}  5 fanouts:{author}  6 fanout-built:{photo}  7 fanouts-ended  8 settling
 -- ARGV  named below
 -- Returns {status, "1" once per link: enqueue the next one, refused here, a refused key, its error,
---          "1" for one caller per SETTLE_SECONDS: have ended fan-outs settled}
+--          "1" for one caller per SETTLE_SECONDS: enqueue the settling of ended fan-outs}
 --   more    served; call again        over    the batch is finished, followers are left
 --   ended   no followers are left
 --   absent  the hash is gone (lost, or cancelled), or not the follower list its cursor points into

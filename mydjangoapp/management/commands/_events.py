@@ -17,8 +17,8 @@ from mydjangoapp.exceptions import FeedError
 
 def add_topic_and_channel(parser: CommandParser) -> None:
     """The two positional arguments."""
-    parser.add_argument("topic", help="what the messages are about, as photos")
-    parser.add_argument("channel", help="who takes them, as search")
+    parser.add_argument("topic", help="what the messages are about, for example photos")
+    parser.add_argument("channel", help="the group of subscribers that gets them, for example search")
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def said() -> Iterator[None]:
 
 
 def carrier(topic: str, channel: str = "x") -> Transport:
-    """What carries the topic. Raises `CommandError` if it is switched off, or a name is none."""
+    """What carries the topic. Raises `CommandError` if it is switched off, or a name is invalid."""
     with said():
         check_name("topic", topic)
         check_name("channel", channel)
@@ -43,7 +43,7 @@ def carrier(topic: str, channel: str = "x") -> Transport:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that is set by SIGTERM and SIGINT; in another than the main thread by nobody."""
+    """An event that SIGTERM and SIGINT set; outside the main thread nothing sets it."""
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -69,7 +69,7 @@ class Command(BaseCommand):
 
 
 def bars(console: Console) -> Bars:
-    """An empty board of progress bars: a fan-out a line, with its rate and the time it will take yet."""
+    """An empty board of progress bars: one line for each fan-out, with its rate and the time left."""
     return Bars(
         TextColumn("photo {task.fields[photo]} {task.fields[state]:>9}"),
         BarColumn(),

@@ -38,7 +38,7 @@ end
 -- Where the group is to begin if somebody deletes it: right before the first that is not finished.
 if highest then
   local pending = redis.pcall('XPENDING', KEYS[1], group)
-  if pending.err then return 1 end  -- the group was deleted: it is made again by who takes
+  if pending.err then return 1 end  -- the group was deleted: the next consumer that takes makes it again
   local position = highest
   if pending[1] > 0 then
     local ms, sequence = string.match(pending[2], '(%d+)-(%d+)')
