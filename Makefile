@@ -46,9 +46,9 @@ test-rest: $(VENV)/dev
 	@$(PYTEST) --ignore tests/faults --ignore tests/events
 
 # The same tests on a site with users by UUID, who log in by e-mail, and with other defaults.
-ON_A_HOST := tests/test_host_site.py tests/test_upload_api.py tests/test_fanouts.py tests/test_feed_api.py \
-  tests/test_people_api.py tests/test_photo_api.py tests/test_circles.py tests/test_verify.py \
-  tests/test_outbox.py tests/test_build_rules.py tests/events/test_announcements.py
+ON_A_HOST := tests/test_host_site.py tests/api/test_upload_api.py tests/fanout/test_fanouts.py tests/api/test_feed_api.py \
+  tests/api/test_people_api.py tests/api/test_photo_api.py tests/circles/test_circles.py tests/homefeed/test_verify.py \
+  tests/test_outbox.py tests/homefeed/test_build_rules.py tests/events/test_announcements.py
 
 test-host: $(VENV)/dev
 	@TEST_ON=uuid-users $(PYTEST) $(ON_A_HOST)
@@ -61,14 +61,19 @@ installed:
 	@apt-get -qq update
 	@DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install --no-install-recommends $(INSTALLED)
 
+# What depends on the database or the cache.
+ON_POSTGRESQL := tests/api/test_feed_api.py tests/api/test_people_api.py tests/api/test_photo_api.py \
+  tests/api/test_upload_api.py tests/homefeed/test_build_rules.py tests/homefeed/test_feed_modes.py \
+  tests/homefeed/test_feed_oracle.py tests/homefeed/test_followers.py tests/homefeed/test_leases.py \
+  tests/homefeed/test_verify.py tests/photos/test_feed_cache.py tests/fanout/test_backlog.py \
+  tests/fanout/test_fanout_cost.py tests/fanout/test_fanouts.py tests/fanout/test_rescue.py \
+  tests/circles tests/connections/test_databases.py tests/ops/test_pruning.py tests/test_outbox.py \
+  tests/test_site.py tests/events
+
 test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
-	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" tests/test_feed_*.py tests/test_build_rules.py tests/test_outbox.py \
-	  tests/test_people_api.py tests/test_photo_api.py tests/test_verify.py tests/test_upload_api.py \
-	  tests/test_fanouts.py tests/test_rescue.py tests/test_followers.py tests/test_circles.py \
-	  tests/test_databases.py tests/test_leases.py tests/test_backlog.py tests/test_pruning.py tests/test_site.py \
-	  tests/events $(ARGS)
-	@TEST_ON=text-users $(PYTEST) -m "slow or not slow" $(ON_A_HOST) tests/test_fanout_by_worker.py
+	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" $(ON_POSTGRESQL) $(ARGS)
+	@TEST_ON=text-users $(PYTEST) -m "slow or not slow" $(ON_A_HOST) tests/fanout/test_fanout_by_worker.py
 	@$(MAKE) -s faults
 
 faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, and with RabbitMQ and PostgreSQL beside it
