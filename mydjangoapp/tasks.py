@@ -14,7 +14,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 
 from . import failpoints
-from .circles import projection
+from .circles import rebuild
 from .conf import conf
 from .connections import broker
 from .exceptions import DATABASE_AWAY, FeedError, FeedsRefused, FollowersBeingRebuilt
@@ -88,13 +88,13 @@ def compact_followers(user_id: Any) -> None:
 @shared_task(name="mydjangoapp.tasks.rebuild_circle", **LATE)
 def rebuild_circle(circle_id: int) -> None:
     """Makes the photos and rankings of a circle in Redis anew from SQL."""
-    _try("the circle is rebuilt at the next look at it", lambda: projection.rebuild_once(circle_id))
+    _try("the circle is rebuilt at the next look at it", lambda: rebuild.rebuild_once(circle_id))
 
 
 @shared_task(name="mydjangoapp.tasks.rebuild_photos_of", **LATE)
 def rebuild_photos_of(user_id: Any) -> None:
     """Makes an author's list `photos:{user}` anew from SQL."""
-    _try("the list is rebuilt with the author's next photo", lambda: projection.rebuild_author(user_id))
+    _try("the list is rebuilt with the author's next photo", lambda: rebuild.rebuild_author(user_id))
 
 
 @shared_task(name="mydjangoapp.tasks.prune", **LATE)

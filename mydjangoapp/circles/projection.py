@@ -1,4 +1,4 @@
-"""What Redis holds of circles: kept by events, and made anew from SQL.
+"""What Redis holds of circles, kept by events. `rebuild.py` makes it again from SQL.
 
 Each call may be repeated, in any order, so a message that comes twice changes nothing. All raise
 `FeedsUnavailable` and `FeedsRefused`.
@@ -11,21 +11,18 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db.models import Count
-from more_itertools import batched, map_reduce
 
 from ..connections import broker, database
-from ..connections.paging import in_pages
 from ..connections.redis_server import Script
 from ..homefeed import turns
 from ..homefeed.feeds_redis import client, edge, store
-from ..models import Circle, Like, Photo, UserId
+from ..models import Like, Photo, UserId
 from . import keys
 
 KEPT_DAYS = 30
 AT_ONCE = 1_000
 MOST_EQUALS = 10_000  # photos with the same score that are put in order
 ASKED_SECONDS = 60.0  # how long nobody else asks for the same rebuild
-REBUILD_SECONDS = 600.0  # longer than any takes; until then no other process follows one that was killed
 
 _count_likes = Script("count_likes", __package__ or "", store)
 
@@ -45,7 +42,8 @@ def is_kept(day: date) -> bool:
     return day >= today() - timedelta(days=KEPT_DAYS)
 
 
-def _expiry(day: date) -> int:
+def expiry(day: date) -> int:
+    """When what is kept of a day goes: seconds since 1970."""
     end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=KEPT_DAYS + 1)
     return int(end.timestamp())
 
@@ -65,7 +63,7 @@ def add(photo_id: int, user_id: UserId, circle_id: int | None, created_at: datet
             day = day_of(created_at)
             if is_kept(day):
                 pipeline.zadd(keys.hot(circle_id, day), {str(photo_id): 1}, nx=True)
-                pipeline.expireat(keys.hot(circle_id, day), _expiry(day))
+                pipeline.expireat(keys.hot(circle_id, day), expiry(day))
         server, author_complete, circle_complete, *_ = pipeline.execute()
     run_id = str(server["run_id"]).encode()
     if author_complete != run_id:
@@ -113,7 +111,7 @@ def count_likes(circle_id: int, day: date, likes: Iterable[Liked]) -> int:
     if not is_kept(day):
         return 0
     parts = [part for one in likes for part in (one.photo, str(one.user), one.like, int(one.counts))]
-    return int(_count_likes([keys.hot(circle_id, day), keys.counted(circle_id, day)], [_expiry(day), *parts]))
+    return int(_count_likes([keys.hot(circle_id, day), keys.counted(circle_id, day)], [expiry(day), *parts]))
 
 
 def ranking(circle_id: int, day: date, limit: int) -> list[tuple[int, int]] | None:
@@ -159,46 +157,6 @@ def ranking_from_sql(circle_id: int, day: date, limit: int | None) -> list[tuple
     return sorted(scores.items(), key=lambda one: (-one[1], -one[0]))[:limit]
 
 
-def rebuild_once(circle_id: int) -> None:
-    """Makes a circle anew, unless another process is at it: a second one would begin by deleting what the
-    first has made."""
-    turn = f"{keys.rebuilding(keys.of_circle(circle_id))}:now"
-    with turns.held(turn, REBUILD_SECONDS) as is_ours:
-        circle = database.primary(Circle).filter(pk=circle_id).first()
-        if is_ours and circle is not None:
-            rebuild(circle)
-
-
-def rebuild(circle: Circle) -> int:
-    """Makes everything of a circle anew from SQL; returns how many photos it has.
-
-    While the site runs: what comes in meanwhile is counted, whichever is first. Rankings are short of some
-    likes until it has ended. A round trip per 1,000 photos, and per day of 1,000 likes.
-    """
-    photos = database.primary(Photo).filter(circle=circle).order_by("id")
-    run_id = _run_id()
-    _forget(circle)
-    number = 0
-    for some in in_pages(photos.values_list("id", "user_id", "created_at"), size=AT_ONCE):
-        number += len(some)
-        _add_many(circle.pk, some)
-        there = set(photos.filter(id__in=[photo for photo, *_ in some]).values_list("id", flat=True))
-        for photo, user, _ in some:
-            if photo not in there:
-                remove(photo, user, circle.pk)
-    _count_again(circle)
-    if _run_id() == run_id:
-        with edge():
-            client().set(keys.complete(circle.pk), run_id)
-    return number
-
-
-def _run_id() -> str:
-    with edge():
-        server: Any = client().info("server")
-    return str(server["run_id"])
-
-
 def forget(circle_id: int) -> None:
     """Drops what is kept of a circle that was deleted. A round trip per 1,000 photos."""
     key, last = keys.of_circle(circle_id), 0
@@ -223,69 +181,3 @@ def forget(circle_id: int) -> None:
             keys.complete(circle_id),
             *(make(circle_id, day) for day in days for make in (keys.hot, keys.counted)),
         )
-
-
-def rebuild_author(user_id: UserId) -> int:
-    """Makes `photos:{user}` anew from SQL; returns how many photos that are."""
-    photos = database.primary(Photo).filter(user=user_id).order_by("id")
-    photo_ids = photos.values_list("id", flat=True)
-    run_id = _run_id()
-    with edge():
-        client().delete(keys.of_author(user_id), keys.author_complete(user_id))
-    number = 0
-    for page in in_pages(photos.values_list("id"), size=AT_ONCE):
-        some = [photo for (photo,) in page]
-        number += len(some)
-        with edge():
-            client().zadd(keys.of_author(user_id), {str(photo): photo for photo in some})
-        if gone := set(some) - set(photo_ids.filter(id__in=some)):
-            with edge():
-                client().zrem(keys.of_author(user_id), *map(str, gone))
-    if _run_id() == run_id:
-        with edge():
-            client().set(keys.author_complete(user_id), run_id)
-    return number
-
-
-def _forget(circle: Circle) -> None:
-    authors = (
-        database.primary(Photo).filter(circle=circle).order_by().values_list("user_id", flat=True).distinct()
-    )
-    days = [today() - timedelta(days=ago) for ago in range(KEPT_DAYS + 1)]
-    kept = [keys.of_circle(circle.pk), keys.complete(circle.pk)]
-    kept += [make(circle.pk, day) for day in days for make in (keys.hot, keys.counted)]
-    with edge():
-        client().delete(*kept)
-    for some in batched(authors.iterator(AT_ONCE), AT_ONCE):
-        with edge():
-            client().delete(*(keys.of_author_in_circle(circle.pk, user) for user in some))
-
-
-def _add_many(circle_id: int, photos: Iterable[tuple[int, Any, datetime]]) -> None:
-    with edge():
-        pipeline = client().pipeline(transaction=False)
-        for photo, user, created_at in photos:
-            pipeline.zadd(keys.of_circle(circle_id), {str(photo): photo})
-            pipeline.zadd(keys.of_author_in_circle(circle_id, user), {str(photo): photo})
-            if is_kept(day := day_of(created_at)):
-                pipeline.zadd(keys.hot(circle_id, day), {str(photo): 1}, nx=True)
-                pipeline.expireat(keys.hot(circle_id, day), _expiry(day))
-        pipeline.execute()
-
-
-def _count_again(circle: Circle) -> None:
-    begin = datetime.combine(today() - timedelta(days=KEPT_DAYS), datetime.min.time(), UTC)
-    likes = database.primary(Like).filter(photo__circle=circle, created_at__gte=begin).order_by("id")
-    for some in in_pages(likes, size=AT_ONCE):
-        by_day = map_reduce(
-            some,
-            keyfunc=lambda like: day_of(like.created_at),
-            valuefunc=lambda like: Liked(like.photo_id, like.user_id, like.pk, counts=True),
-        )
-        for day, given in by_day.items():
-            count_likes(circle.pk, day, given)
-            liked = {one.photo for one in given}
-            there = database.primary(Photo).filter(circle=circle, id__in=liked).values_list("id", flat=True)
-            if gone := liked - set(there):
-                with edge():
-                    client().zrem(keys.hot(circle.pk, day), *map(str, gone))

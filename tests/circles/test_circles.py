@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 
 from devtools.servers import free_port, wait_until
 from mydjangoapp import likes, uploads
-from mydjangoapp.circles import keys, members, projection
+from mydjangoapp.circles import keys, members, projection, rebuild
 from mydjangoapp.circles.projection import Liked
 from mydjangoapp.events import publish
 from mydjangoapp.events.discovery import find
@@ -343,7 +343,7 @@ def test_a_ranking_comes_back_by_itself(
     for user in others:
         likes.like(user, photos[0].pk)
     right = [(photos[0].pk, 4), (photos[2].pk, 1), (photos[1].pk, 1)]
-    projection.rebuild(circle)
+    rebuild.rebuild(circle)
     assert projection.ranking(circle.pk, projection.today(), 20) == right
     if loss == "emptied":
         redis.flushdb()
@@ -374,7 +374,7 @@ def test_photos_of_an_author_come_back_with_their_next_one(
 
 def test_equal_scores_come_newest_first_where_ids_get_one_more_digit(circle: Circle, redis: Any) -> None:
     """Redis puts them in order by their text, so 9 came before 10 and pushed it off the page."""
-    projection.rebuild(circle)
+    rebuild.rebuild(circle)
     day = projection.today()
     redis.zadd(keys.hot(circle.pk, day), {str(photo): 1 for photo in range(100, 1_400)})
     redis.zadd(keys.hot(circle.pk, day), {"5": 2})
@@ -406,15 +406,15 @@ def test_a_photo_deleted_while_its_circle_is_rebuilt_leaves_no_ghost(
     circle: Circle, author: Any, redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = post(author, circle)
-    add = projection._add_many
+    add = rebuild._add_many
 
     def late(*arguments: Any) -> None:
         projection.remove(photo.pk, author.pk, circle.pk)
         Photo.objects.filter(pk=photo.pk).delete()
         add(*arguments)
 
-    monkeypatch.setattr(projection, "_add_many", late)
-    projection.rebuild(circle)
+    monkeypatch.setattr(rebuild, "_add_many", late)
+    rebuild.rebuild(circle)
     assert projection.ranking(circle.pk, projection.today(), 5) == []
 
 
@@ -433,7 +433,7 @@ def test_a_deleted_circle_leaves_no_keys(
         post(user, circle)
     likes.like(others[1], photo.pk)
     keep()
-    projection.rebuild(circle)
+    rebuild.rebuild(circle)
     gone = circle.pk
     assert redis.keys(f"circle:{gone}:*")
     circle.delete()

@@ -7,7 +7,7 @@ from typing import IO, Any, cast
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
-from mydjangoapp.circles import projection
+from mydjangoapp.circles import rebuild
 from mydjangoapp.exceptions import FeedError
 from mydjangoapp.models import Circle
 
@@ -27,11 +27,11 @@ class Command(BaseCommand):
             raise CommandError(f"--circle: there is no circle with the id {circle}.")
         try:
             number = circles.count()
-            photos = sum(map(projection.rebuild, with_bar(console, circles.iterator(), number, "circles")))
+            photos = sum(map(rebuild.rebuild, with_bar(console, circles.iterator(), number, "circles")))
             self.stdout.write(f"{number:,} circles built, with {photos:,} photos")
             if circle is None:
                 users, number = users_to_go_through(None)
-                photos = sum(map(projection.rebuild_author, with_bar(console, users, number, "authors")))
+                photos = sum(map(rebuild.rebuild_author, with_bar(console, users, number, "authors")))
                 self.stdout.write(f"{number:,} authors built, with {photos:,} photos")
         except FeedError as error:
             raise CommandError(str(error)) from error
