@@ -12,7 +12,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import task_postrun, task_prerun
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 NEVER = 10**9  # tasks
 IDLE_SECONDS = 1.0  # a connection that rested for less is taken for good: asking costs a round trip
@@ -35,5 +35,8 @@ def _before_task(**_: Any) -> None:
 
 def _after_task(**_: Any) -> None:
     global _last_task_ended_at
-    close_old_connections()
-    _last_task_ended_at = time.monotonic()
+    _last_task_ended_at = now = time.monotonic()
+    for connection in connections.all(initialized_only=True):
+        # Only then: asking makes the next query check the connection first, by a query of its own.
+        if connection.errors_occurred or (connection.close_at is not None and now >= connection.close_at):
+            connection.close_if_unusable_or_obsolete()
