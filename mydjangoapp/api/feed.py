@@ -39,9 +39,11 @@ class FeedView(View):
         else:
             page = reader.newer(user, limit=limit, after=after)
 
-        def link(name: str, photo: int) -> str:
-            query = urlencode({"limit": limit, name: cursor_for(request.user, photo)})
-            return f"{url_of(request, 'feed')}?{query}"
+        address = url_of(request, "feed")
+
+        def link(name: str, photo_id: int) -> str:
+            query = urlencode({"limit": limit, name: cursor_for(request.user, photo_id)})
+            return f"{address}?{query}"
 
         return Response(
             {

@@ -180,7 +180,7 @@ def entry_data(entry: Entry, request: Request) -> dict[str, Any]:
         "circle_id": photo.circle_id,
         "description": photo.description,
         "photo_url": photo.url if "://" in photo.url else request.build_absolute_uri(photo.url),
-        "created_at": photo.created_at.isoformat().replace("+00:00", "Z"),
+        "created_at": photo.created_at,
         "author": author._asdict(),
         "like_count": photo.like_count,
         "liked": entry.liked,

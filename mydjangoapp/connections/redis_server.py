@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -99,6 +99,30 @@ class Store:
             f"The {self.title} at {self.server} does not answer ({why}). "
             f"Check that it runs and that MYDJANGOAPP[{self.setting!r}] names it."
         )
+
+    def transaction(self, *commands: tuple[Any, ...]) -> list[Any]:
+        """Runs commands at one moment; returns their replies, errors among them. One round trip, at a third
+        of what redis-py's pipeline costs. Everything in it may be repeated. To be called within `edge`."""
+        pool = self.client().connection_pool
+        connection: Any = pool.get_connection()
+        try:
+            replies: list[Any] = connection.retry.call_with_retry(
+                lambda: _transact(connection, commands), lambda error: connection.disconnect()
+            )
+            return replies
+        finally:
+            pool.release(connection)
+
+
+def _transact(connection: Any, commands: Sequence[tuple[Any, ...]]) -> Any:
+    try:
+        connection.send_packed_command(connection.pack_commands([("MULTI",), *commands, ("EXEC",)]))
+        for _ in range(1 + len(commands)):
+            connection.read_response()  # OK, and QUEUED for each
+        return connection.read_response()
+    except BaseException:
+        connection.disconnect()  # nobody may read another's reply
+        raise
 
 
 @lru_cache(maxsize=32)

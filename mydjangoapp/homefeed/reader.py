@@ -8,10 +8,13 @@ list, or nobody knows from where on it is complete (no floor), SQL answers, and 
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from operator import neg
+from typing import NamedTuple
 
 from django.db import transaction
 from more_itertools import peekable
@@ -30,16 +33,15 @@ SPARE = 4  # photos looked at beyond the page's own number, for the few that are
 AT_MOST = 200  # photos looked at in one go
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A photo as one user sees it. `more`: how many by the same author directly follow, left out."""
+class Entry(NamedTuple):
+    """A photo as one user sees it. `more`: how many by the same author directly follow and are left out.
+    `last`: the lowest photo id that it stands for."""
 
     photo: rows.PhotoRow
     author: rows.AuthorRow
     liked: bool
     more: int = 0
     last: int = 0
-    """Lowest photo id that this entry stands for."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,8 @@ class _Feed:
 
     def _listed(self, below: int, floor: int) -> tuple[int, list[int]]:
         """The ids to look at, and the id down to which they are complete."""
-        ids = [id_ for id_ in self._at.ids if floor <= id_ < below]
+        first, last = (bisect_right(self._at.ids, -id_, key=neg) for id_ in (below, floor))
+        ids = self._at.ids[first:last]
         if self._at.pulled and floor < below:
             pulled = visibility.carried_to(self._user).filter(pulled=True, id__lt=below, id__gte=floor)
             found = list(pulled.values_list("id", flat=True)[: self._first])
@@ -221,7 +224,7 @@ def _collapsed(entries: Iterator[Entry]) -> Iterator[Entry]:
             if count <= most:
                 run.append(last)
         if count > most:
-            yield replace(run[0], more=count - 1, last=last.last)
+            yield run[0]._replace(more=count - 1, last=last.last)
         else:
             yield from run
         if count == LONGEST_RUN:

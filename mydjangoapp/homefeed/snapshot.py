@@ -10,7 +10,7 @@ from ..conf import conf
 from ..models import UserId
 from ..photos import visibility
 from . import keys
-from .feeds_redis import client, edge
+from .feeds_redis import client, edge, store
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,14 @@ def read(user_id: UserId) -> Snapshot:
 
     Prolongs the life of a feed under `INACTIVE_AFTER`. Raises `FeedsUnavailable`, `FeedsRefused`.
     """
+    commands: list[tuple[Any, ...]] = [("LRANGE", keys.homefeed(user_id), 0, -1)]
+    names = (keys.floor(user_id), keys.relations(user_id), keys.likes(user_id), keys.pulled())
+    commands += [("GET", name) for name in names]
+    if conf.INACTIVE_AFTER is not None:
+        commands += [("EXPIRE", name, conf.INACTIVE_AFTER) for name in (keys.homefeed(user_id), names[0])]
     with edge():
-        # One moment, hence MULTI: a list from before a rebuild with the floor from after it has holes.
-        pipeline = client().pipeline(transaction=True)
-        pipeline.lrange(keys.homefeed(user_id), 0, -1)
-        for name in (keys.floor(user_id), keys.relations(user_id), keys.likes(user_id), keys.pulled()):
-            pipeline.get(name)
-        if conf.INACTIVE_AFTER is not None:
-            pipeline.expire(keys.homefeed(user_id), conf.INACTIVE_AFTER)
-            pipeline.expire(keys.floor(user_id), conf.INACTIVE_AFTER)
-        listed, floor, relations, likes, pulled = pipeline.execute(raise_on_error=False)[:5]
+        # At one moment: a list from before a rebuild with the floor from after it has holes.
+        listed, floor, relations, likes, pulled = store().transaction(*commands)[:5]
         if relations is None or likes is None:
             relations, likes = _stand_for(user_id)
     ids = _ids(listed)

@@ -45,6 +45,8 @@ class Kind:
     name: str
     load: Callable[[list[Any]], Mapping[Any, Any]]
     stamped: bool = False
+    as_row: Callable[[Iterable[Any]], Any] | None = None
+    """Makes a row of the tuple that is kept of it: a pickle that names no class outlives a new version."""
     together: bool = False
     kept: bool = True
 
@@ -83,15 +85,19 @@ class _OneByOne(_Wanted):
 
     def read(self, found: Mapping[str, Any]) -> dict[Any, Any]:
         rows = {}
+        as_row = self.kind.as_row
         for id_, name in self._entries.items():
             entry = found.get(name)
             if entry is not None and entry[0] == found.get(self._stamps.get(id_, "")):
-                rows[id_] = entry[1]
+                rows[id_] = as_row(entry[1]) if as_row else entry[1]
         return rows
 
     def entries(self, found: Mapping[str, Any], loaded: Mapping[Any, Any]) -> dict[str, Any]:
         return {
-            self._entries[id_]: (found.get(self._stamps.get(id_, "")), row)
+            self._entries[id_]: (
+                found.get(self._stamps.get(id_, "")),
+                tuple(row) if self.kind.as_row else row,
+            )
             for id_, row in loaded.items()
             if row is not None
         }

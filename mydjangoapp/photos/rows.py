@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -20,9 +20,10 @@ class PhotoRow(NamedTuple):
     user_id: UserId
     description: str
     url: str
-    created_at: datetime
+    created_at: str
+    """UTC, as the API shows it."""
     like_count: int
-    circle_id: int | None = None  # with a default for what an older version has left in the cache
+    circle_id: int | None
 
 
 class AuthorRow(NamedTuple):
@@ -36,7 +37,8 @@ class AuthorRow(NamedTuple):
 def of_photos(photos: Iterable[Photo]) -> Iterator[PhotoRow]:
     """Rows of photos that have been read already."""
     for p in photos:
-        yield PhotoRow(p.pk, p.user_id, p.description, p.url, p.created_at, p.like_count, p.circle_id)
+        created_at = p.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        yield PhotoRow(p.pk, p.user_id, p.description, p.url, created_at, p.like_count, p.circle_id)
 
 
 def of_author(user: Any) -> AuthorRow:
@@ -67,5 +69,5 @@ def liked(user_id: UserId, photo_ids: list[int]) -> Mapping[int, bool]:
     return {photo: photo in likes for photo in photo_ids}
 
 
-PHOTOS = Kind("photo", _photos, stamped=True)
-AUTHORS = Kind("author", _authors, stamped=True)
+PHOTOS = Kind("photo", _photos, stamped=True, as_row=PhotoRow._make)
+AUTHORS = Kind("author", _authors, stamped=True, as_row=AuthorRow._make)
