@@ -138,7 +138,7 @@ PEAK = """
 import io, resource, sys
 import django; django.setup()
 from django.core.files.uploadedfile import SimpleUploadedFile
-from mydjangoapp import images
+from mydjangoapp.photos import images
 file = SimpleUploadedFile("x", open(sys.argv[1], "rb").read())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 images.clean(file)
