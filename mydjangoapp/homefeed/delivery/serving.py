@@ -19,7 +19,7 @@ from ...exceptions import FeedsUnavailable
 from .. import scripts
 from ..feeds_redis import client, edge
 from . import slices
-from .claiming import Claim
+from .claiming import Claim, Verdict
 from .slices import Slice, Status
 
 if TYPE_CHECKING:
@@ -124,15 +124,24 @@ def _serve_in_flight(redis: Redis, batch: Claim, served: Served, order: _Order) 
     by_hash, by_text = scripts.slice_.commands(redis, names, arguments)
     pool = redis.connection_pool
     with ExitStack() as stack:
-        waiting: deque[ConnectionInterface] = deque()
+        resting: list[ConnectionInterface] = []
         for _ in range(max(1, min(conf.SLICES_IN_FLIGHT, -(-batch.left // conf.SLICE_SIZE)))):
-            waiting.append(pool.get_connection())
-            stack.callback(pool.release, waiting[-1])  # type: ignore[arg-type]  # an interface of it
-        packed = waiting[0].pack_command(*by_hash)
+            resting.append(pool.get_connection())
+            stack.callback(pool.release, resting[-1])  # type: ignore[arg-type]  # an interface of it
+        packed = resting[0].pack_command(*by_hash)
+        waiting: deque[ConnectionInterface] = deque()
         # Connections with an open reply are closed when an error comes up: nobody may read another's reply.
         stack.callback(lambda: [connection.disconnect() for connection in waiting])
-        for connection in waiting:
-            connection.send_packed_command(packed)
+
+        def call() -> None:
+            waiting.append(resting.pop())
+            waiting[-1].send_packed_command(packed)
+
+        call()
+        # The link before this one has calls of its own under way. Together they would make other clients
+        # wait for twice as many slices, so the second call of this link follows the first answer.
+        while resting and batch.verdict is not Verdict.NEXT:
+            call()
         while waiting:
             connection = waiting[0]
             try:
@@ -143,8 +152,8 @@ def _serve_in_flight(redis: Redis, batch: Claim, served: Served, order: _Order) 
                 continue
             waiting.popleft()
             answer = slices.read(batch.photo_id, reply)
-            if served.and_then(answer).status is Status.MORE:
-                connection.send_packed_command(packed)
-                waiting.append(connection)
+            resting.append(connection)
+            while resting and served.and_then(answer).status is Status.MORE:
+                call()
             served = _after(answer, served, order)
         return served
