@@ -90,12 +90,16 @@ def note_pulled(photo_id: int) -> None:
 def cancel(photo_id: int, author_id: UserId | None = None) -> None:
     """Stops a fan-out: a worker that carries it finds nothing more to do. Two round trips, repeatable.
 
-    With `author_id` also clears away what a lost or damaged hash has left behind.
+    With `author_id` also clears away what a lost or damaged hash has left behind. One that has served
+    everybody is left to be settled: if its photo is gone, the photo is then taken out of the lists.
     """
     with edge():
         pipeline = client().pipeline(transaction=False)
         pipeline.hget(keys.fanout(photo_id), "author")
-        [noted] = pipeline.execute(raise_on_error=False)
+        pipeline.hget(keys.fanout(photo_id), "ended")
+        noted, ended = pipeline.execute(raise_on_error=False)
+        if isinstance(ended, bytes):
+            return
         author_ids = {noted.decode()} if isinstance(noted, bytes) else set()
         if author_id is not None:
             author_ids.add(str(author_id))
@@ -103,7 +107,6 @@ def cancel(photo_id: int, author_id: UserId | None = None) -> None:
         for id_ in author_ids:
             pipeline.srem(keys.running(id_), str(photo_id))
         pipeline.delete(keys.fanout(photo_id), keys.built(photo_id))
-        pipeline.zrem(keys.ended(), photo_id)
         pipeline.execute()
 
 
