@@ -7,15 +7,17 @@
 --
 -- A follower with a mark has changed since the rewrite began: the change has put it in its place.
 -- Atomic with the row id, so that a call that is repeated adds nothing. O(rows), 1 microsecond each.
-if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return 'lost' end
+local rewrite, next_followers, next_marks = unpack(KEYS)
+local token, last_before, last_row = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('HGET', rewrite, 'token') ~= token then return 'lost' end
 local time = redis.call('TIME')
-if redis.call('HGET', KEYS[1], 'copied') == ARGV[2] then
-  local marked = redis.call('EXISTS', KEYS[3]) == 1
+if redis.call('HGET', rewrite, 'copied') == last_before then
+  local marked = redis.call('EXISTS', next_marks) == 1
   for i = 4, #ARGV do
-    if not marked or redis.call('HEXISTS', KEYS[3], ARGV[i]) == 0 then
-      redis.call('RPUSH', KEYS[2], ARGV[i])
+    if not marked or redis.call('HEXISTS', next_marks, ARGV[i]) == 0 then
+      redis.call('RPUSH', next_followers, ARGV[i])
     end
   end
 end
-redis.call('HSET', KEYS[1], 'copied', ARGV[3], 'beat', time[1] + time[2] / 1000000)
+redis.call('HSET', rewrite, 'copied', last_row, 'beat', time[1] + time[2] / 1000000)
 return 'appended'

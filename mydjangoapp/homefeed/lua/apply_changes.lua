@@ -15,9 +15,11 @@
 -- While a rewrite is under way the change goes to both lists; the rewrite leaves marked users out.
 -- Atomic, so that mark and entry cannot part. O(changes), about 3 microseconds each; by force, in a list
 -- of at most 10,000, O(list), some 100.
+local followers, list_marks, list_state, rewrite, next_followers, next_marks = unpack(KEYS)
+local FLOOR, TOKEN, RELATIONS, by_force = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local call = redis.call
-local live, rewriting = call('EXISTS', KEYS[1]) == 1, call('EXISTS', KEYS[4]) == 1
-local meta = call('HMGET', KEYS[3], 'top', 'upto')
+local live, rewriting = call('EXISTS', followers) == 1, call('EXISTS', rewrite) == 1
+local meta = call('HMGET', list_state, 'top', 'upto')
 local top, upto = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
 local results = {}
 
@@ -32,27 +34,27 @@ end
 
 for i = 5, #ARGV, 3 do
   local verb, follower, version = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
-  local mark = call('HGET', KEYS[2], follower) or call('HGET', KEYS[6], follower)
+  local mark = call('HGET', list_marks, follower) or call('HGET', next_marks, follower)
   local seen = mark and tonumber(string.match(mark, ':(%d+)$'))
   local result = 'applied'
   if seen and version <= seen then
     result = 'old'
-  elseif not seen and version <= upto and ARGV[4] ~= '1' then
+  elseif not seen and version <= upto and by_force ~= '1' then
     result = 'unknown'
   else
     local unsure = not seen and version <= upto
-    if live then apply(KEYS[1], KEYS[2], verb, follower, version, unsure) end
-    if rewriting then apply(KEYS[5], KEYS[6], verb, follower, version, unsure) end
+    if live then apply(followers, list_marks, verb, follower, version, unsure) end
+    if rewriting then apply(next_followers, next_marks, verb, follower, version, unsure) end
     if version > top then top = version end
   end
   if verb == 'follow' and result ~= 'unknown' then
     -- The new followee's older photos belong into this feed: it is to be built anew.
-    call('DEL', ARGV[1] .. follower, ARGV[2] .. follower)
+    call('DEL', FLOOR .. follower, TOKEN .. follower)
   end
-  call('DEL', ARGV[3] .. follower)
+  call('DEL', RELATIONS .. follower)
   results[#results + 1] = result
 end
 -- Also where there is no list yet: a rebuild takes it for what SQL knew, and older changes that are
 -- still to come are then looked up.
-call('HSET', KEYS[3], 'top', string.format('%.0f', top))
+call('HSET', list_state, 'top', string.format('%.0f', top))
 return results

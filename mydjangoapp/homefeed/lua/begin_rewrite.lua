@@ -8,22 +8,24 @@
 --
 -- Atomic, so that one rewrite at a time owns the next list. O(fan-outs under way): a few; what an
 -- abandoned rewrite left is freed in the background.
+local followers, list_state, rewrite, next_followers, next_marks, under_way = unpack(KEYS)
+local token, lease, must_exist, FANOUT = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-if redis.call('HGET', KEYS[3], 'token') == ARGV[1] then return 'begun' end
-local beat = redis.call('HGET', KEYS[3], 'beat')
+if redis.call('HGET', rewrite, 'token') == token then return 'begun' end
+local beat = redis.call('HGET', rewrite, 'beat')
 local idle = beat and now - tonumber(beat)
 -- Below zero: this server's clock was set back, and nobody knows how old the beat is.
-if idle and idle >= 0 and idle < tonumber(ARGV[2]) then return 'held' end
-local live = redis.call('EXISTS', KEYS[1]) == 1
-if ARGV[3] == '1' and not live then return 'not now' end
+if idle and idle >= 0 and idle < tonumber(lease) then return 'held' end
+local live = redis.call('EXISTS', followers) == 1
+if must_exist == '1' and not live then return 'not now' end
 if live then
-  for _, photo in ipairs(redis.call('SMEMBERS', KEYS[6])) do
-    if redis.call('EXISTS', ARGV[4] .. photo) == 1 then return 'not now' end
-    redis.call('SREM', KEYS[6], photo)  -- its state was lost: it begins anew, if at all
+  for _, photo in ipairs(redis.call('SMEMBERS', under_way)) do
+    if redis.call('EXISTS', FANOUT .. photo) == 1 then return 'not now' end
+    redis.call('SREM', under_way, photo)  -- its state was lost: it begins anew, if at all
   end
 end
-redis.call('UNLINK', KEYS[4], KEYS[5])
-redis.call('HSET', KEYS[3], 'token', ARGV[1], 'copied', 0, 'beat', now,
-  'upto', redis.call('HGET', KEYS[2], 'top') or 0)
+redis.call('UNLINK', next_followers, next_marks)
+redis.call('HSET', rewrite, 'token', token, 'copied', 0, 'beat', now,
+  'upto', redis.call('HGET', list_state, 'top') or 0)
 return 'begun'

@@ -6,7 +6,9 @@
 --
 -- Atomic, so that one caller gets it. A repeated call gets the same answer. One that seems to last longer
 -- than any turn was taken before this server's clock was set back, and is over. O(1).
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] and redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[2]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local turn = KEYS[1]
+local token, milliseconds = ARGV[1], ARGV[2]
+local holder = redis.call('GET', turn)
+if holder and holder ~= token and redis.call('PTTL', turn) <= tonumber(milliseconds) then return 0 end
+redis.call('SET', turn, token, 'PX', milliseconds)
 return 1

@@ -7,17 +7,19 @@
 --
 -- Atomic with the position, so that a call that is repeated goes on instead of copying twice.
 -- O(entries), about 1.5 microseconds each; 500 hold Redis for under 1 ms.
-if redis.call('HGET', KEYS[3], 'token') ~= ARGV[1] then return -1 end
-local copied = tonumber(redis.call('HGET', KEYS[3], 'copied'))
-local users = redis.call('LRANGE', KEYS[1], copied, copied + tonumber(ARGV[2]) - 1)
+local followers, list_marks, rewrite, next_followers, next_marks = unpack(KEYS)
+local token, number = ARGV[1], ARGV[2]
+if redis.call('HGET', rewrite, 'token') ~= token then return -1 end
+local copied = tonumber(redis.call('HGET', rewrite, 'copied'))
+local users = redis.call('LRANGE', followers, copied, copied + tonumber(number) - 1)
 if #users > 0 then
-  local marks = redis.call('HMGET', KEYS[2], unpack(users))
-  local changed = redis.call('HMGET', KEYS[5], unpack(users))
+  local marks = redis.call('HMGET', list_marks, unpack(users))
+  local changed = redis.call('HMGET', next_marks, unpack(users))
   for i = 1, #users do
     local bound = marks[i] and tonumber(string.match(marks[i], '^%d+')) or 0
-    if copied + i - 1 >= bound and not changed[i] then redis.call('RPUSH', KEYS[4], users[i]) end
+    if copied + i - 1 >= bound and not changed[i] then redis.call('RPUSH', next_followers, users[i]) end
   end
 end
 local time = redis.call('TIME')
-redis.call('HSET', KEYS[3], 'copied', copied + #users, 'beat', time[1] + time[2] / 1000000)
-return redis.call('LLEN', KEYS[1]) - copied - #users
+redis.call('HSET', rewrite, 'copied', copied + #users, 'beat', time[1] + time[2] / 1000000)
+return redis.call('LLEN', followers) - copied - #users

@@ -5,5 +5,7 @@
 -- Returns 1 if it was given back, 0 if it is somebody else's by now
 --
 -- Atomic, so that nobody's turn is ended by another. O(1).
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
+local turn = KEYS[1]
+local token = ARGV[1]
+if redis.call('GET', turn) ~= token then return 0 end
+return redis.call('DEL', turn)

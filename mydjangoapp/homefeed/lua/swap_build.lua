@@ -10,13 +10,16 @@
 -- The result is the union with what is in the list now: a photo may have been committed after SQL
 -- was read, with a lower id. Too much does no harm, the reader asks the truth. Atomic, so that no
 -- push falls between reading the list and replacing it. O(N log N) of some 1,600 ids: about 1 ms.
-redis.call('DEL', KEYS[1])
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-local present = redis.call('LRANGE', KEYS[3], 0, -1)
-if ARGV[2] == '1' and #present == 0 then return 0 end
-redis.call('DEL', KEYS[2])
+local build, token_key, homefeed, floor_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local token, had_list, floor_of_sql, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local slack, expires_in, user, built_seconds = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+redis.call('DEL', build)
+if redis.call('GET', token_key) ~= token then return 0 end
+local present = redis.call('LRANGE', homefeed, 0, -1)
+if had_list == '1' and #present == 0 then return 0 end
+redis.call('DEL', token_key)
 
-local floor, keep, ids, seen = tonumber(ARGV[3]), tonumber(ARGV[4]), {}, {}
+local floor, keep, ids, seen = tonumber(floor_of_sql), tonumber(max_length), {}, {}
 local function add(id)
   id = tonumber(id)
   if id and not seen[id] then
@@ -28,24 +31,24 @@ for i = 9, #ARGV do add(ARGV[i]) end
 for _, id in ipairs(present) do add(id) end
 if #ids == 0 then return 0 end
 table.sort(ids, function(a, b) return a > b end)
-if #ids > keep + tonumber(ARGV[5]) then
+if #ids > keep + tonumber(slack) then
   floor = math.max(floor, ids[keep + 1] + 1)
   for i = #ids, keep + 1, -1 do ids[i] = nil end
 end
 -- In the same step as the list: the chain that brings one of these later must look whether it is there.
 for i = 5, #KEYS do
-  redis.call('SADD', KEYS[i], ARGV[7])
-  redis.call('EXPIRE', KEYS[i], ARGV[8])
+  redis.call('SADD', KEYS[i], user)
+  redis.call('EXPIRE', KEYS[i], built_seconds)
 end
-redis.call('DEL', KEYS[3])
+redis.call('DEL', homefeed)
 for from = 1, #ids, 1000 do
   local some = {}
   for i = from, math.min(from + 999, #ids) do some[#some + 1] = string.format('%.0f', ids[i]) end
-  redis.call('RPUSH', KEYS[3], unpack(some))
+  redis.call('RPUSH', homefeed, unpack(some))
 end
-redis.call('SET', KEYS[4], string.format('%.0f', floor))
-if ARGV[6] ~= '' then
-  redis.call('EXPIRE', KEYS[3], ARGV[6])
-  redis.call('EXPIRE', KEYS[4], ARGV[6])
+redis.call('SET', floor_key, string.format('%.0f', floor))
+if expires_in ~= '' then
+  redis.call('EXPIRE', homefeed, expires_in)
+  redis.call('EXPIRE', floor_key, expires_in)
 end
 return 1

@@ -7,21 +7,24 @@
 --   cursor points into the present list; the rewrite is given up) or "lost"
 --
 -- Atomic, so that no change falls between the lists. O(1): the old list is freed in the background.
-if redis.call('HGET', KEYS[3], 'generation') == ARGV[3] then return 'swapped' end  -- a call that is repeated
-if redis.call('HGET', KEYS[4], 'token') ~= ARGV[1] then return 'lost' end
-local live = redis.call('EXISTS', KEYS[1]) == 1
-if live and redis.call('SCARD', KEYS[7]) > 0 then
-  redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6])
+local followers, list_marks, list_state, rewrite, next_followers, next_marks, under_way = unpack(KEYS)
+local token, highest_version, generation, is_copy = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+-- A call that is repeated.
+if redis.call('HGET', list_state, 'generation') == generation then return 'swapped' end
+if redis.call('HGET', rewrite, 'token') ~= token then return 'lost' end
+local live = redis.call('EXISTS', followers) == 1
+if live and redis.call('SCARD', under_way) > 0 then
+  redis.call('UNLINK', rewrite, next_followers, next_marks)
   return 'busy'
 end
-local r = redis.call('HMGET', KEYS[4], 'copied', 'upto')
-if ARGV[4] == '1' and tonumber(r[1]) < redis.call('LLEN', KEYS[1]) then return 'more' end
-redis.call('UNLINK', KEYS[1], KEYS[2])
-if redis.call('EXISTS', KEYS[5]) == 1 then redis.call('RENAME', KEYS[5], KEYS[1]) end
-if redis.call('EXISTS', KEYS[6]) == 1 then redis.call('RENAME', KEYS[6], KEYS[2]) end
-local upto = math.max(tonumber(r[2]), tonumber(ARGV[2]))
-local top = math.max(tonumber(redis.call('HGET', KEYS[3], 'top') or 0), upto)
-redis.call('HSET', KEYS[3], 'generation', ARGV[3], 'upto', string.format('%.0f', upto),
+local r = redis.call('HMGET', rewrite, 'copied', 'upto')
+if is_copy == '1' and tonumber(r[1]) < redis.call('LLEN', followers) then return 'more' end
+redis.call('UNLINK', followers, list_marks)
+if redis.call('EXISTS', next_followers) == 1 then redis.call('RENAME', next_followers, followers) end
+if redis.call('EXISTS', next_marks) == 1 then redis.call('RENAME', next_marks, list_marks) end
+local upto = math.max(tonumber(r[2]), tonumber(highest_version))
+local top = math.max(tonumber(redis.call('HGET', list_state, 'top') or 0), upto)
+redis.call('HSET', list_state, 'generation', generation, 'upto', string.format('%.0f', upto),
   'top', string.format('%.0f', top))
-redis.call('DEL', KEYS[4])
+redis.call('DEL', rewrite)
 return 'swapped'

@@ -8,7 +8,9 @@
 --
 -- Atomic: what is remembered is acknowledged, and what is acknowledged is remembered. The oldest that are
 -- remembered go, twice as many as come. O(messages log n).
-local group, first, second = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local stream, again, done, channels = unpack(KEYS)
+local group, remember_seconds = ARGV[1], ARGV[2]
+local first, second = tonumber(ARGV[3]), tonumber(ARGV[4])  -- entries of `stream`, and of `again`
 local time = redis.call('TIME')
 local highest
 
@@ -19,25 +21,25 @@ local function less(one, other)
 end
 
 for i = 5, 4 + first do
-  redis.call('XACK', KEYS[1], group, ARGV[i])
+  redis.call('XACK', stream, group, ARGV[i])
   if not highest or less(highest, ARGV[i]) then highest = ARGV[i] end
 end
 for i = 5 + first, 4 + first + second do
-  redis.call('XACK', KEYS[2], group, ARGV[i])
-  redis.call('XDEL', KEYS[2], ARGV[i])
+  redis.call('XACK', again, group, ARGV[i])
+  redis.call('XDEL', again, ARGV[i])
 end
 
 local remembered = #ARGV - 4 - first - second
-for i = 5 + first + second, #ARGV do redis.call('ZADD', KEYS[3], time[1], ARGV[i]) end
+for i = 5 + first + second, #ARGV do redis.call('ZADD', done, time[1], ARGV[i]) end
 if remembered > 0 then
-  local old = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', time[1] - ARGV[2], 'LIMIT', 0, 2 * remembered)
-  if #old > 0 then redis.call('ZREMRANGEBYRANK', KEYS[3], 0, #old - 1) end
-  redis.call('EXPIRE', KEYS[3], ARGV[2])
+  local old = redis.call('ZRANGEBYSCORE', done, '-inf', time[1] - remember_seconds, 'LIMIT', 0, 2 * remembered)
+  if #old > 0 then redis.call('ZREMRANGEBYRANK', done, 0, #old - 1) end
+  redis.call('EXPIRE', done, remember_seconds)
 end
 
 -- Where the group is to begin if somebody deletes it: right before the first that is not finished.
 if highest then
-  local pending = redis.pcall('XPENDING', KEYS[1], group)
+  local pending = redis.pcall('XPENDING', stream, group)
   if pending.err then return 1 end  -- the group was deleted: the next consumer that takes makes it again
   local position = highest
   if pending[1] > 0 then
@@ -48,7 +50,7 @@ if highest then
       position = ms .. '-' .. string.format('%.0f', sequence - 1)
     end
   end
-  local known = redis.call('HGET', KEYS[4], group)
-  if known and less(known, position) then redis.call('HSET', KEYS[4], group, position) end
+  local known = redis.call('HGET', channels, group)
+  if known and less(known, position) then redis.call('HSET', channels, group, position) end
 end
 return 1

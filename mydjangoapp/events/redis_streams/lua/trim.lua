@@ -6,9 +6,11 @@
 --
 -- Atomic, so that no channel can begin in between. What a channel has not been given, or has in hand, stays,
 -- however much that is. Cuts whole nodes of the stream (about 100 messages). O(channels + what is cut).
-local surplus = redis.call('XLEN', KEYS[1]) - ARGV[1]
+local stream, channels = KEYS[1], KEYS[2]
+local keep, most = ARGV[1], ARGV[2]
+local surplus = redis.call('XLEN', stream) - keep
 if surplus <= 0 then return 0 end
-surplus = math.min(surplus, tonumber(ARGV[2]))
+surplus = math.min(surplus, tonumber(most))
 
 local safe, safe_ms, safe_sequence  -- everything below this id is finished in every channel
 local function keep_from(id)
@@ -20,16 +22,16 @@ local function keep_from(id)
 end
 
 local there = {}
-for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local of = {}
   for i = 1, #group, 2 do of[group[i]] = group[i + 1] end
   there[of['name']] = true
   keep_from(of['last-delivered-id'])
-  if of['pending'] > 0 then keep_from(redis.call('XPENDING', KEYS[1], of['name'])[2]) end
+  if of['pending'] > 0 then keep_from(redis.call('XPENDING', stream, of['name'])[2]) end
 end
-local known = redis.call('HGETALL', KEYS[2])
+local known = redis.call('HGETALL', channels)
 for i = 1, #known, 2 do
   if not there[known[i]] then keep_from(known[i + 1]) end
 end
-if not safe then return redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[1], 'LIMIT', surplus) end
-return redis.call('XTRIM', KEYS[1], 'MINID', '~', safe, 'LIMIT', surplus)
+if not safe then return redis.call('XTRIM', stream, 'MAXLEN', '~', keep, 'LIMIT', surplus) end
+return redis.call('XTRIM', stream, 'MINID', '~', safe, 'LIMIT', surplus)
