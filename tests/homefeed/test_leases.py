@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from mydjangoapp.connections import redis_server
 from mydjangoapp.exceptions import FollowersBeingRebuilt
 from mydjangoapp.fanout import ledger, rescue, settling
-from mydjangoapp.homefeed import delivery, feeds_redis, followers, keys, rebuild, turns
+from mydjangoapp.homefeed import delivery, followers, keys, rebuild, turns
 from mydjangoapp.homefeed.delivery import Beginning, Message, Verdict
 from mydjangoapp.models import FanOut, Follow
 from tests.checker import ALL_ONCE, fill, has_ended, outcome, state
@@ -31,15 +32,15 @@ def small(settings: Any) -> None:
 def lost_replies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each script runs, its reply is lost, and the client sends it once more, as redis-py does by itself."""
     repeated: list[str] = []
-    execute: Any = type(feeds_redis.client()).execute_command
+    round_trip = redis_server._round_trip
 
-    def twice(self: Any, *words: Any, **options: Any) -> Any:
-        if words[0] == "EVALSHA":
-            execute(self, *words, **options)
-            repeated.append(words[1])
-        return execute(self, *words, **options)
+    def twice(connection: Any, commands: Any) -> Any:
+        if commands[0][0] == "EVALSHA":
+            round_trip(connection, commands)
+            repeated.append(commands[0][1])
+        return round_trip(connection, commands)
 
-    monkeypatch.setattr(type(feeds_redis.client()), "execute_command", twice)
+    monkeypatch.setattr(redis_server, "_round_trip", twice)
     return repeated
 
 
