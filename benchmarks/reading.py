@@ -41,11 +41,11 @@ WORLDS = {
         "1 + (i * 7919) % {authors}",
         "1 + (i * 3) % {authors}",
     ),
-    # Few authors post most photos, as Zipf found for words; readers follow some of the quietest tenth.
+    # Few authors post most photos, as Zipf found for words; readers follow some of the quieter half.
     "unequal": (
         "few authors post most photos, readers follow quiet ones",
         "1 + floor({authors} * power((i * 7919 % 1000003) / 1000003.0, 5))::int",
-        "{authors} - (i * 3) % ({authors} / 10)",
+        "{authors} - (i * 3) % ({authors} / 2)",
     ),
 }
 WAYS = {

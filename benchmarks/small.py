@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 AUTHORS = 50
 FOLLOWERS = 50
 FIRST = 1_000_000  # follower ids
-LONGER = 4  # times as many photos, so that settling runs beside the deliveries
+LONGER = 3  # times as many photos, so that settling runs beside the deliveries
 LOOK_SECONDS = 0.02  # between two looks, so that looking costs Redis nothing
 
 

@@ -116,11 +116,11 @@ class Demo(BaseCommand):
         console.print(
             f"POST /upload/ answered 201 in {(time.monotonic() - began) * 1000:.0f} ms: photo {photo['id']}"
         )
-        standing = _watch(console, photo["fanout"], token)
-        took = standing["lag_seconds"]
+        progress = _watch(console, photo["fanout"], token)
+        took = progress["lag_seconds"]
         console.print(
-            f"[bold]{standing['reached']:,} of {standing['total']:,} followers served in {took:.2f} s, "
-            f"{standing['reached'] / took:,.0f} a second from the upload on[/bold]"
+            f"[bold]{progress['reached']:,} of {progress['total']:,} followers served in {took:.2f} s, "
+            f"{progress['reached'] / took:,.0f} a second from the upload on[/bold]"
         )
         _print_feed(console, author, site)
 
@@ -208,14 +208,14 @@ def _watch(console: Console, fanout: str, token: str) -> dict[str, Any]:
     with _bar(console, "carrying the photo") as bar:
         line = bar.add_task("fanout", total=None)
         while True:
-            standing = _call(fanout, token=token)
-            bar.update(line, total=standing["total"] or None, completed=standing["reached"])
-            if standing["state"] not in ("waiting", "running"):
+            progress = _call(fanout, token=token)
+            bar.update(line, total=progress["total"] or None, completed=progress["reached"])
+            if progress["state"] not in ("waiting", "running"):
                 break
             time.sleep(0.05)
-    if standing["state"] != "done":
-        raise CommandError(f"the fan-out ended as {standing['state']}; see the worker's log")
-    return standing
+    if progress["state"] != "done":
+        raise CommandError(f"the fan-out ended as {progress['state']}; see the worker's log")
+    return progress
 
 
 def _print_feed(console: Console, author: Any, site: str) -> None:

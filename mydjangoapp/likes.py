@@ -9,7 +9,7 @@ from django.db.models.functions import Greatest
 
 from . import domain_events, outbox
 from .connections import database
-from .models import Like, Photo
+from .models import Like, Photo, UserId
 
 
 def like(user: Any, photo_id: int) -> bool:
@@ -39,6 +39,6 @@ def unlike(user: Any, photo_id: int) -> bool:
     return row is not None
 
 
-def _count(user: Any, photo_id: int, by: int) -> None:
+def _count(user_id: UserId, photo_id: int, by: int) -> None:
     database.primary(Photo).filter(id=photo_id).update(like_count=Greatest(F("like_count") + by, 0))
-    outbox.like_changed(user, photo_id)
+    outbox.like_changed(user_id, photo_id)

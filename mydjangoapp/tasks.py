@@ -43,10 +43,16 @@ LATE: dict[str, Any] = {
 @shared_task(bind=True, name="mydjangoapp.tasks.insert_into_homefeed", **LATE)
 def insert_into_homefeed(self: Task[Any, Any], photo_id: int, user_id: Any, cursor: int = 0) -> None:
     """Carries a photo to the next batch of its author's followers and enqueues the batch after it."""
-    redelivered = bool((self.request.delivery_info or {}).get("redelivered")) or self.request.retries > 0
-    sent_at = float((self.request.headers or {}).get(broker.SENT_AT) or 0)
+    message = Message(
+        photo_id,
+        user_id,
+        cursor,
+        redelivered=bool((self.request.delivery_info or {}).get("redelivered")),
+        retried=self.request.retries > 0,
+        sent_at=float((self.request.headers or {}).get(broker.SENT_AT) or 0),
+    )
     try:
-        if chain.carry(Message(photo_id, user_id, cursor, redelivered, sent_at), enqueue):
+        if chain.carry(message, enqueue):
             _settle_later()
         failpoints.reach("carried", photo_id)
     except FollowersBeingRebuilt as error:

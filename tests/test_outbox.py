@@ -154,6 +154,19 @@ def test_a_receipt_counts_from_when_it_was_given(make_users: People, redis: Any)
     assert followers_of(redis, author) == [first.pk, me.pk]
 
 
+def test_a_receipt_from_before_its_row_is_another_rows(make_users: People, redis: Any) -> None:
+    """Ids may begin again: SQLite does that when a table is made anew."""
+    me, author = make_users(2)
+    graph.follow(me, author)
+    [receipt] = redis.zrange(keys.receipts(), 0, -1)
+    redis.delete(keys.marks(author.pk), keys.followers(author.pk), keys.state(author.pk))
+    redis.rpush(keys.followers(author.pk), "another")
+    PendingChange.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    redis.zadd(keys.receipts(), {receipt: redis.time()[0] - 7_200})
+    assert outbox.catch_up() == 1, "applied, not forgotten"
+    assert str(me.pk).encode() in redis.lrange(keys.followers(author.pk), 0, -1)
+
+
 def test_a_change_that_redis_refuses_does_not_stop_the_others(make_users: People, redis: Any) -> None:
     me, bad, good, other = make_users(4)
     graph.follow(other, good)

@@ -70,8 +70,10 @@ def test_check_names_every_wrong_setting(values: Any, id_: str, words: str) -> N
 
 
 def test_a_wrong_setting_is_an_error_when_it_is_used() -> None:
-    with override_settings(MYDJANGOAPP={"BATCH_SIZE": "x"}), pytest.raises(BadSetting, match="BATCH_SIZE"):
-        assert conf.BATCH_SIZE
+    for value in ("x", None):
+        wrong = override_settings(MYDJANGOAPP={"BATCH_SIZE": value})
+        with wrong, pytest.raises(BadSetting, match="BATCH_SIZE"):
+            assert conf.BATCH_SIZE
 
 
 def test_a_redis_that_evicts_is_a_warning_in_check_and_readyz(db: None, redis: Any, client: Any) -> None:

@@ -45,7 +45,7 @@ class Setting(Generic[T]):
         self.why = why
         self.parse = parse
         self.problem = problem
-        self._checked: Any = None  # the value that was found right last
+        self._checked: Any = object()  # the value that was found right last
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

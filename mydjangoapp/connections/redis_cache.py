@@ -29,10 +29,14 @@ class RedisCacheClient(redis.RedisCacheClient):
             self._clients[index] = super().get_client(key, write=write)
         return self._clients[index]
 
-    def get_all(self, keys: list[str]) -> list[Any]:
-        """The value of each key; None where there is none."""
-        loads = self._serializer.loads  # type: ignore[attr-defined]  # not in the stubs
-        return [None if data is None else loads(data) for data in self.get_client(None).mget(keys)]
+    def get_raw(self, keys: list[str]) -> list[Any]:
+        """What is kept under each key, as it is kept; None where there is nothing."""
+        found: list[Any] = self.get_client(None).mget(keys)
+        return found
+
+    def loads(self, data: Any) -> Any:
+        """The value of what is kept."""
+        return self._serializer.loads(data)  # type: ignore[attr-defined]  # not in the stubs
 
 
 class RedisCache(redis.RedisCache):
@@ -49,10 +53,10 @@ class RedisCache(redis.RedisCache):
         names = list(keys)
         if not names:
             return {}
-        values = self._cache.get_all(  # type: ignore[attr-defined]  # see above
-            [self.make_key(name, version) for name in names]
-        )
-        return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+        cache: Any = self._cache
+        kept = cache.get_raw([self.make_key(name, version) for name in names])
+        loads = cache.loads
+        return {name: loads(data) for name, data in zip(names, kept, strict=True) if data is not None}
 
     def validate_key(self, key: str) -> None:
         """Redis takes any text."""

@@ -15,6 +15,7 @@ from more_itertools import batched
 
 from ..conf import conf
 from ..connections.paging import in_pages
+from ..exceptions import FeedsRefused
 from ..homefeed import delivery, keys, queue, turns
 from ..homefeed.delivery import Counters
 from ..models import FanOut
@@ -60,7 +61,7 @@ def rescue(enqueue: Enqueue, *, by_hand: bool = False) -> Rescued:
         if row.photo_id not in author_ids:
             ledger.cancel(row.photo_id)
         elif counters and counters.ended is not None:
-            delivery.note_end(row.photo_id, counters.ended)
+            _note_end(row.photo_id, counters.ended)
         elif counters and 0 <= counters.idle < conf.LEASE_SECONDS:
             ledger.record(counters)
         elif not look.has_lost_its_message(row, counters):
@@ -73,6 +74,13 @@ def rescue(enqueue: Enqueue, *, by_hand: bool = False) -> Rescued:
     if look.has_probed:
         queue.note_probe()
     return Rescued(enqueued, look_again=look.has_probed and left > 0)
+
+
+def _note_end(photo_id: int, ended: float) -> None:
+    try:
+        delivery.note_end(photo_id, ended)
+    except FeedsRefused as error:  # must not keep the others from being rescued
+        logger.error("photo %s has ended and cannot be settled: %s", photo_id, error)
 
 
 class _Look:

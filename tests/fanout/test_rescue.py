@@ -13,7 +13,7 @@ from devtools.servers import wait_until
 from mydjangoapp import tasks
 from mydjangoapp.fanout import progress, rescue, settling
 from mydjangoapp.homefeed import delivery, keys
-from mydjangoapp.homefeed.delivery import Beginning, Message
+from mydjangoapp.homefeed.delivery import Beginning, Message, Verdict
 from mydjangoapp.models import FanOut, Photo
 from tests.checker import ALL_ONCE, fill, has_ended, outcome, state
 from tests.feeds import logged_in
@@ -86,6 +86,23 @@ def test_a_fanout_that_kills_its_worker_each_time_is_given_up(
     assert "3 starts without progress" in row.last_error
     assert "failed" in caplog.text
     assert not followers_client().exists(keys.running(author.pk))
+
+
+def test_a_task_that_tries_again_while_a_server_is_away_is_not_a_start_without_progress(
+    author: Any, redis: Any, settings: Any
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "MAX_ATTEMPTS": 3, "SLICE_SIZE": 4}
+    fill(author.pk, 25)
+    photo = publish(author)
+    again = Message(photo, author.pk, retried=True)
+    delivery.begin(again, Beginning())
+    assert redis.hget(keys.fanout(photo), "guard") == b"0", "nobody can have it"
+    for _ in range(5):
+        assert delivery.claim(again).granted
+    assert redis.hget(keys.fanout(photo), "attempts") == b"1"
+    for _ in range(3):
+        assert delivery.claim(Message(photo, author.pk, redelivered=True)).granted
+    assert delivery.claim(Message(photo, author.pk, redelivered=True)).verdict is Verdict.EXHAUSTED
 
 
 def test_rescue_command_says_how_many(author: Any, capsys: pytest.CaptureFixture[str]) -> None:

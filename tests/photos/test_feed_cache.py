@@ -113,6 +113,12 @@ def test_a_row_that_was_read_before_a_change_does_not_come_back_into_the_cache(
     assert row_cache.fetch((rows.PHOTOS, [photo])) == [{}]
 
 
+def test_the_cache_keeps_whatever_djangos_own_keeps() -> None:
+    cache.set_many({"none": None, "number": 7, "text": "seven", "tuple": (None, 7)})
+    found = cache.get_many(["none", "number", "text", "tuple", "missing"])
+    assert found == {"none": None, "number": 7, "text": "seven", "tuple": (None, 7)}
+
+
 def test_a_changed_photo_keeps_what_others_counted_meanwhile(pair: tuple[Any, Any]) -> None:
     me, author = pair
     row = uploads.publish(author, description="d", photo_url="https://example.com/p.jpg")

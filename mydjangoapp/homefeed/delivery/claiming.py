@@ -33,13 +33,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a chain. `cursor` names the link; where to go on is what Redis says. `sent_at`: when it
-    was sent, in seconds since 1970, 0 if that is not known."""
+    """One message of a chain. `cursor` names the link; where to go on is what Redis says. `redelivered`: by
+    the broker, so its worker may have died. `retried`: by its own task, because a server was away. `sent_at`:
+    when it was sent, in seconds since 1970, 0 if that is not known."""
 
     photo_id: int
     author_id: UserId
     cursor: int = 0
     redelivered: bool = False
+    retried: bool = False
     sent_at: float = 0.0
 
     @property
@@ -86,8 +88,9 @@ class Claim:
 
     @property
     def left(self) -> int:
-        """Followers of the batch that had not been served when it was claimed."""
-        return max(0, min(self.stop, self.total) - max(self.start, self.cursor))
+        """At most so many followers of the batch had not been served when it was claimed."""
+        stop = min(self.stop, self.total) if self.verdict is Verdict.START else self.stop
+        return max(0, stop - max(self.start, self.cursor))
 
 
 def claim(message: Message) -> Claim:
@@ -116,11 +119,12 @@ def _call_for(message: Message, beginning: Beginning | None) -> tuple[list[str],
     ledger = beginning or Beginning()
     names = [keys.fanout(photo_id), keys.followers(author_id), keys.state(author_id)]
     names += [keys.running(author_id), keys.queue(), keys.homefeed(author_id), keys.built(photo_id)]
-    flags = (message.redelivered, beginning is not None, ledger.guard, ledger.without_followers)
+    comes_again = message.redelivered or message.retried
+    flags = (comes_again, beginning is not None, ledger.guard, ledger.without_followers)
     arguments: list[Any] = [photo_id, message.cursor, conf.BATCH_SIZE, conf.LEASE_SECONDS]
     arguments += [*map(int, flags), str(author_id), secrets.token_hex(8), message.sent_at, GUARD_AFTER]
     arguments += [ledger.attempts, conf.MAX_ATTEMPTS]
-    arguments += ["" if ledger.pull_above is None else ledger.pull_above]
+    arguments += ["" if ledger.pull_above is None else ledger.pull_above, int(not message.retried)]
     return names, arguments
 
 

@@ -99,6 +99,7 @@ def cancel(photo_id: int, author_id: UserId | None = None) -> None:
         pipeline.hget(keys.fanout(photo_id), "ended")
         noted, ended = pipeline.execute(raise_on_error=False)
         if isinstance(ended, bytes):
+            client().zadd(keys.ended(), {str(photo_id): float(ended)}, nx=True)
             return
         author_ids = {noted.decode()} if isinstance(noted, bytes) else set()
         if author_id is not None:

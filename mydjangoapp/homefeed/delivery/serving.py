@@ -75,11 +75,12 @@ def serve(batch: Claim, enqueue: Callable[[int], bool]) -> Served:
         order.join()
     if served.status is Status.OVER:
         order.make_sure(give_up_at)
-    return served
+    return Served(served.status, order.is_settling_due)
 
 
 def _after(answer: Slice, served: Served, order: _Order) -> Served:
     failpoints.reach("served", order.photo_id)
+    order.is_settling_due |= answer.is_settling_due  # also if the next answer is an error
     if answer.is_link_due:
         order()
     return served.and_then(answer)
@@ -95,6 +96,7 @@ class _Order:
         self._link = link
         self._thread: Thread | None = None
         self.is_due = False
+        self.is_settling_due = False
 
     def __call__(self) -> None:
         self.join()

@@ -30,7 +30,7 @@
 -- microseconds; a start looks through one list of at most MAX_LENGTH ids.
 local fanout, followers, list_state, under_way, queue, own_feed, built = unpack(KEYS)
 local photo, asked, batch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local lease, redelivered = tonumber(ARGV[4]), ARGV[5] == '1'
+local lease, comes_again = tonumber(ARGV[4]), ARGV[5] == '1'
 local may_begin = ARGV[6] == '1'           -- the ledger says that the fan-out is open
 local guard = ARGV[7] == '1'               -- each push looks whether the photo is there already
 local without_followers = ARGV[8] == '1'   -- SQL says that the author has none
@@ -39,6 +39,7 @@ local sent_at = tonumber(ARGV[11])         -- when the message was sent: the sen
 local guard_after = tonumber(ARGV[12])     -- a chain that stood still for so many seconds goes on guarded
 local attempts_before, max_attempts = tonumber(ARGV[13]), tonumber(ARGV[14])
 local pull_above = tonumber(ARGV[15])      -- nil: every author's photos are pushed
+local is_counted = ARGV[16] == '1'         -- not where a task tries again because a server was away
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -83,10 +84,10 @@ local stalled = idle < 0 or idle >= lease  -- below zero: this server's clock wa
 local verdict
 if asked == stop then
   verdict, link = 'next', asked
-elseif stalled or (redelivered and asked == link) then
+elseif stalled or (comes_again and asked == link) then
   if cursor > attempted then attempts, attempted = 0, cursor end
   if attempts >= max_attempts then return {'exhausted', 0, 0, 0, cursor, reached, total, attempts, f[14]} end
-  attempts = attempts + 1
+  if is_counted then attempts = attempts + 1 end
   verdict, link = 'takeover', cursor - cursor % batch
   redis.call('HDEL', fanout, 'sent')
   redis.call('HSET', fanout, 'attempts', attempts, 'attempted', attempted)

@@ -5,9 +5,12 @@
 -- Returns 1; 0 if the message is not in this consumer's hands any more, then nothing is done
 --
 -- Atomic: it is either in hand or dead. All its fields are kept, also of what is no message. O(fields).
-local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
-if held.err or not held[1] or held[1][2] ~= ARGV[2] then return 0 end
-local entry = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])[1]
+local source, dead = KEYS[1], KEYS[2]
+local group, consumer, entry_id = ARGV[1], ARGV[2], ARGV[3]
+local attempts, reason, delete_it = ARGV[4], ARGV[5], ARGV[6]
+local held = redis.pcall('XPENDING', source, group, entry_id, entry_id, 1)
+if held.err or not held[1] or held[1][2] ~= consumer then return 0 end
+local entry = redis.call('XRANGE', source, entry_id, entry_id)[1]
 if entry then
   local fields = {}
   for i = 1, #entry[2], 2 do
@@ -16,8 +19,8 @@ if entry then
       fields[#fields + 1] = entry[2][i + 1]
     end
   end
-  redis.call('XADD', KEYS[2], '*', 'attempts', ARGV[4], 'reason', ARGV[5], unpack(fields))
+  redis.call('XADD', dead, '*', 'attempts', attempts, 'reason', reason, unpack(fields))
 end
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
-if ARGV[6] == '1' then redis.call('XDEL', KEYS[1], ARGV[3]) end
+redis.call('XACK', source, group, entry_id)
+if delete_it == '1' then redis.call('XDEL', source, entry_id) end
 return 1

@@ -5,14 +5,15 @@
 -- Returns how many were forgotten
 --
 -- Atomic: forgetting a consumer forgets what it has in hand, so it is looked at in the same step. O(consumers).
+local group, this_consumer, idle_ms = ARGV[1], ARGV[2], ARGV[3]
 local forgotten = 0
 for _, stream in ipairs(KEYS) do
   -- pcall: the group may have been deleted.
-  for _, consumer in ipairs(redis.pcall('XINFO', 'CONSUMERS', stream, ARGV[1])) do
+  for _, consumer in ipairs(redis.pcall('XINFO', 'CONSUMERS', stream, group)) do
     local of = {}
     for i = 1, #consumer, 2 do of[consumer[i]] = consumer[i + 1] end
-    if of['pending'] == 0 and (of['name'] == ARGV[2] or of['idle'] > tonumber(ARGV[3])) then
-      redis.call('XGROUP', 'DELCONSUMER', stream, ARGV[1], of['name'])
+    if of['pending'] == 0 and (of['name'] == this_consumer or of['idle'] > tonumber(idle_ms)) then
+      redis.call('XGROUP', 'DELCONSUMER', stream, group, of['name'])
       forgotten = forgotten + 1
     end
   end

@@ -7,13 +7,15 @@
 --
 -- Atomic, so that a batch is published whole or not at all, and a crash that takes messages back takes the
 -- receipt back, too. O(messages).
-redis.call('SADD', KEYS[1], ARGV[1])
+local topics, receipts, stream = unpack(KEYS)
+local topic, receipt = ARGV[1], ARGV[2]
+redis.call('SADD', topics, topic)
 for i = 3, #ARGV, 4 do
-  redis.call('XADD', KEYS[3], '*', 'id', ARGV[i], 'action', ARGV[i + 1], 'body', ARGV[i + 2],
+  redis.call('XADD', stream, '*', 'id', ARGV[i], 'action', ARGV[i + 1], 'body', ARGV[i + 2],
     'published_at', ARGV[i + 3])
 end
-if ARGV[2] ~= '' then
+if receipt ~= '' then
   local time = redis.call('TIME')
-  redis.call('ZADD', KEYS[2], string.format('%.6f', time[1] + time[2] / 1000000), ARGV[2])
+  redis.call('ZADD', receipts, string.format('%.6f', time[1] + time[2] / 1000000), receipt)
 end
-return redis.call('XLEN', KEYS[3])
+return redis.call('XLEN', stream)

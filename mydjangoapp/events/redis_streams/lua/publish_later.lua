@@ -6,13 +6,15 @@
 -- Returns 1
 --
 -- Atomic as `publish` is. The time is this server's. O(messages log n).
-redis.call('SADD', KEYS[1], ARGV[1])
+local topics, receipts, later = unpack(KEYS)
+local topic, receipt, delay_ms = ARGV[1], ARGV[2], ARGV[3]
+redis.call('SADD', topics, topic)
 local time = redis.call('TIME')
-local due = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3]
+local due = time[1] * 1000 + math.floor(time[2] / 1000) + delay_ms
 for i = 4, #ARGV, 4 do
-  redis.call('ZADD', KEYS[3], due, cjson.encode({ ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], '0' }))
+  redis.call('ZADD', later, due, cjson.encode({ ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], '0' }))
 end
-if ARGV[2] ~= '' then
-  redis.call('ZADD', KEYS[2], string.format('%.6f', time[1] + time[2] / 1000000), ARGV[2])
+if receipt ~= '' then
+  redis.call('ZADD', receipts, string.format('%.6f', time[1] + time[2] / 1000000), receipt)
 end
 return 1

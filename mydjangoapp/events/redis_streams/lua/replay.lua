@@ -5,7 +5,9 @@
 -- Returns how many that were
 --
 -- Atomic: a letter is either dead or back. O(letters).
-local letters = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])
+local dead, again = KEYS[1], KEYS[2]
+local most = ARGV[1]
+local letters = redis.call('XRANGE', dead, '-', '+', 'COUNT', most)
 for _, letter in ipairs(letters) do
   local fields = {}
   for i = 1, #letter[2], 2 do
@@ -14,7 +16,7 @@ for _, letter in ipairs(letters) do
       fields[#fields + 1] = letter[2][i + 1]
     end
   end
-  redis.call('XADD', KEYS[2], '*', 'attempts', '0', unpack(fields))
-  redis.call('XDEL', KEYS[1], letter[1])
+  redis.call('XADD', again, '*', 'attempts', '0', unpack(fields))
+  redis.call('XDEL', dead, letter[1])
 end
 return #letters

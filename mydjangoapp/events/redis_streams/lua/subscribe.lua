@@ -6,6 +6,8 @@
 --
 -- Atomic, so that two who subscribe at once agree on where it begins; the position of a channel whose
 -- group was deleted is the one it had. O(channels).
+local topics, main, again, channels = unpack(KEYS)
+local topic, channel, begin_at = ARGV[1], ARGV[2], ARGV[3]
 local function position(stream)
   if redis.call('EXISTS', stream) == 0 then return nil end
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
@@ -14,18 +16,18 @@ local function position(stream)
       if group[i] == 'name' then name = group[i + 1] end
       if group[i] == 'last-delivered-id' then last = group[i + 1] end
     end
-    if name == ARGV[2] then return last end
+    if name == channel then return last end
   end
 end
 
-redis.call('SADD', KEYS[1], ARGV[1])
-local known = redis.call('HGET', KEYS[4], ARGV[2])
-if not position(KEYS[2]) then
-  redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], known or ARGV[3], 'MKSTREAM')
+redis.call('SADD', topics, topic)
+local known = redis.call('HGET', channels, channel)
+if not position(main) then
+  redis.call('XGROUP', 'CREATE', main, channel, known or begin_at, 'MKSTREAM')
 end
-if not position(KEYS[3]) then
-  redis.call('XGROUP', 'CREATE', KEYS[3], ARGV[2], '0', 'MKSTREAM')
+if not position(again) then
+  redis.call('XGROUP', 'CREATE', again, channel, '0', 'MKSTREAM')
 end
 if known then return 0 end
-redis.call('HSET', KEYS[4], ARGV[2], position(KEYS[2]))
+redis.call('HSET', channels, channel, position(main))
 return 1

@@ -5,7 +5,9 @@
 -- Returns 1; 0 if the message is not in this consumer's hands any more
 --
 -- Atomic, so that no consumer takes another's message. O(1).
-local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
-if held.err or not held[1] or held[1][2] ~= ARGV[2] then return 0 end
-redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'JUSTID')
+local source = KEYS[1]
+local group, consumer, entry_id = ARGV[1], ARGV[2], ARGV[3]
+local held = redis.pcall('XPENDING', source, group, entry_id, entry_id, 1)
+if held.err or not held[1] or held[1][2] ~= consumer then return 0 end
+redis.call('XCLAIM', source, group, consumer, 0, entry_id, 'JUSTID')
 return 1
