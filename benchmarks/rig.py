@@ -20,7 +20,8 @@ from devtools.servers import LOOPBACK, RedisServer, celery_worker, site_environ,
 CAP = 800  # ids in a feed at its cap
 FILL = """
 local first, count, ids = tonumber(ARGV[1]), tonumber(ARGV[2]), {}
-for i = 1, tonumber(ARGV[3]) do ids[i] = tonumber(ARGV[3]) - i + 1 end
+-- Far above the ids of photos that are published here: a feed that has the photo already is another case.
+for i = 1, tonumber(ARGV[3]) do ids[i] = 50000000 + tonumber(ARGV[3]) - i end
 for user = first, first + count - 1 do
   if ARGV[5] ~= '' then redis.call('RPUSH', ARGV[5], user) end
   for from = 1, #ids, 1000 do
