@@ -49,7 +49,8 @@ WORLDS = {
     ),
 }
 WAYS = {
-    "constant": ("constant page (limit)", "/constant/"),
+    "constant": ("constant page, REST framework's classes (limit)", "/constant/"),
+    "here": ("constant page, this app's classes", "/constant-here/"),
     "feed": ("GET /feed/", "/feed/?limit=20"),
     "join": ("SQL join, lateral", "/join/"),
     "backwards": ("SQL join, newest first", "/backwards/"),

@@ -6,8 +6,12 @@ from typing import Any
 
 from django.db import connection
 from django.urls import include, path
+from rest_framework.authentication import SessionAuthentication, TokenAuthentication
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from mydjangoapp.api.serializers import PhotoSerializer, UploadSerializer
 from mydjangoapp.api.views import View
@@ -52,7 +56,15 @@ def entry(row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
-class JoinView(View):
+class PlainView(APIView):
+    """As one writes it with REST framework alone."""
+
+    authentication_classes = (TokenAuthentication, SessionAuthentication)
+    permission_classes = (IsAuthenticated,)
+    renderer_classes = (JSONRenderer,)
+
+
+class JoinView(PlainView):
     """What one would write without Redis; the site's planner has good statistics."""
 
     query = LATERAL
@@ -69,8 +81,8 @@ class BackwardsView(JoinView):
     query = BACKWARDS
 
 
-class ConstantView(View):
-    """The limit: authentication, DRF, and a page of the same size that is there already."""
+class ConstantView(PlainView):
+    """The limit: authentication, REST framework, and a page of the same size that is there already."""
 
     page: dict[str, Any] = {}
 
@@ -81,6 +93,13 @@ class ConstantView(View):
                 rows = [entry(row) for row in cursor.fetchall()]
             self.page.update({"results": rows, "next": request.build_absolute_uri("/"), "previous": None})
         return Response(self.page)
+
+
+class ConstantHereView(View):
+    """The same page by the class that this app's views have."""
+
+    def get(self, request: Request) -> Response:
+        return Response(ConstantView.page)
 
 
 class BareView(View):
@@ -100,5 +119,6 @@ urlpatterns = [
     path("join/", JoinView.as_view()),
     path("backwards/", BackwardsView.as_view()),
     path("constant/", ConstantView.as_view()),
+    path("constant-here/", ConstantHereView.as_view()),
     path("bare/", BareView.as_view()),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
@@ -10,8 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..homefeed import reader
-from .links import url_of
-from .pagination import MOST, cursor_for, limit_of, place_of
+from .pagination import MOST, cursors_for, limit_of, place_of
 from .serializers import FeedPageSerializer, entry_data
 from .views import View
 
@@ -39,11 +38,11 @@ class FeedView(View):
         else:
             page = reader.newer(user, limit=limit, after=after)
 
-        address = url_of(request, "feed")
+        address = request.build_absolute_uri(request.path)
+        cursor_of = cursors_for(request.user)
 
         def link(name: str, photo_id: int) -> str:
-            query = urlencode({"limit": limit, name: cursor_for(request.user, photo_id)})
-            return f"{address}?{query}"
+            return f"{address}?limit={limit}&{name}={quote(cursor_of(photo_id))}"
 
         return Response(
             {

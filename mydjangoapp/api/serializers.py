@@ -181,7 +181,7 @@ def entry_data(entry: Entry, request: Request) -> dict[str, Any]:
         "description": photo.description,
         "photo_url": photo.url if "://" in photo.url else request.build_absolute_uri(photo.url),
         "created_at": photo.created_at,
-        "author": author._asdict(),
+        "author": {"id": author.id, "username": author.username, "name": author.name},
         "like_count": photo.like_count,
         "liked": entry.liked,
     }

@@ -6,7 +6,7 @@ from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
-from rest_framework.authentication import SessionAuthentication, TokenAuthentication
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.authtoken.serializers import AuthTokenSerializer
 from rest_framework.authtoken.views import ObtainAuthToken
 from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
@@ -21,6 +21,7 @@ from ..exceptions import BadUpload, NotAMember
 from ..fanout import progress, rescue
 from ..models import FanOut, Photo
 from ..photos import images
+from .authentication import TokenAuthentication
 from .outages import AnswersWhenAway
 from .parsers import BoundedFormParser, BoundedJSONParser, BoundedMultiPartParser
 from .permissions import IsAuthorOrStaff

@@ -21,7 +21,7 @@ _RATE = re.compile(r"^\d+/(s|sec|second|m|min|minute|h|hour|d|day)$")
 def configured() -> Mapping[str, Any]:
     """The site's own `MYDJANGOAPP` dict, empty if it has none. Raises `BadSetting` if it is no dict."""
     values = getattr(django_settings, DICT_NAME, {})
-    if not isinstance(values, Mapping):
+    if type(values) is not dict and not isinstance(values, Mapping):
         raise BadSetting(DICT_NAME, f"must be a dict, not {type(values).__name__}")
     return values
 

@@ -101,22 +101,26 @@ class Store:
         )
 
     def call(self, *commands: tuple[Any, ...]) -> Any:
-        """Sends commands together; returns the reply of the last. One round trip, at less cost than by
-        redis-py's client. Repeated as that would do it: everything in it may be. Raises redis-py's errors, so
-        it is to be called within `edge`."""
-        pool = self.client().connection_pool
-        connection: Any = pool.get_connection()
-        try:
-            return connection.retry.call_with_retry(
-                lambda: _round_trip(connection, commands), lambda error: connection.disconnect()
-            )
-        finally:
-            pool.release(connection)
+        """See `send`. Raises redis-py's errors, so it is to be called within `edge`."""
+        return send(self.client(), *commands)
 
     def transaction(self, *commands: tuple[Any, ...]) -> list[Any]:
         """Runs commands at one moment; returns their replies, errors among them. See `call`."""
         replies: list[Any] = self.call(("MULTI",), *commands, ("EXEC",))
         return replies
+
+
+def send(client: Redis, *commands: tuple[Any, ...]) -> Any:
+    """Sends commands together; returns the reply of the last. One round trip, at less cost than by redis-py's
+    client. Repeated as that would do it: everything in it may be. Raises redis-py's errors."""
+    pool = client.connection_pool
+    connection: Any = pool.get_connection()
+    try:
+        return connection.retry.call_with_retry(
+            lambda: _round_trip(connection, commands), lambda error: connection.disconnect()
+        )
+    finally:
+        pool.release(connection)
 
 
 def _round_trip(connection: Any, commands: Sequence[tuple[Any, ...]]) -> Any:

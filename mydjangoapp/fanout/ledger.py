@@ -9,14 +9,12 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from typing import Any
 
-from django.db import connections
 from django.utils import timezone
 
 from ..conf import conf
 from ..connections import database
+from ..connections.compiled import CompiledQuery
 from ..exceptions import FeedError, PhotoIdTooLarge
 from ..homefeed import delivery
 from ..models import FanOut, Photo, UserId
@@ -79,29 +77,16 @@ def entry_to_begin(photo_id: int) -> Entry | None:
 
 
 def _entry(photo_id: int) -> Entry | None:
-    connection = connections[database.writer()]
-    sql, converters = _compiled(connection.alias, connection.vendor)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [photo_id])
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    values = list(row)
-    for index, (column_converters, column) in converters.items():
-        for convert in column_converters:
-            values[index] = convert(values[index], column, connection)
-    return Entry(*values)
+    columns = _ENTRY.first(database.writer(), photo_id)
+    return None if columns is None else Entry(*columns)
 
 
-@cache
-def _compiled(alias: str, vendor: str) -> tuple[str, dict[int, Any]]:
-    """The query of `_entry` and how its columns are converted. Django takes fifteen times as long to compile
-    it as the database to answer it, and every small fan-out asks it."""
-    row = FanOut.objects.using(alias).of(0).order_by()
-    columns = row.values_list("photo__user_id", "state", "created_at", "attempts")
-    compiler = columns.query.get_compiler(alias)
-    sql, _ = compiler.as_sql()
-    return sql, compiler.get_converters([selected[0] for selected in compiler.select or ()])
+# Every small fan-out asks it.
+_ENTRY = CompiledQuery(
+    lambda alias: (
+        FanOut.objects.using(alias).of(0).values_list("photo__user_id", "state", "created_at", "attempts")
+    )
+)
 
 
 def _entry_of_photo_without(photo_id: int) -> Entry | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from operator import neg
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from more_itertools import peekable
@@ -24,6 +24,7 @@ from ..connections import database
 from ..exceptions import FeedError
 from ..models import Photo, UserId
 from ..photos import row_cache, rows, visibility
+from ..photos.kinds import Kind, recent
 from . import rebuild
 from .snapshot import NOTHING_KNOWN, Snapshot, read
 
@@ -87,7 +88,7 @@ def entries_of(user_id: UserId, photos: Iterable[Photo]) -> list[Entry]:
     """These photos, read already, as `user` gets them; whether they may see them is not asked.
     One query for their likes, authors from the cache."""
     found = list(rows.of_photos(photos))
-    likes = row_cache.Kind("liked", partial(rows.liked, user_id), kept=False)
+    likes = Kind("liked", partial(rows.liked, user_id), kept=False)
     people, liked = row_cache.fetch(
         (rows.AUTHORS, {photo.user_id for photo in found}), (likes, [photo.id for photo in found])
     )
@@ -129,13 +130,13 @@ class _Feed:
         self._user = user_id
         self._at = snapshot
         self._first = limit + 1 + SPARE
-        self._sees = row_cache.Kind(
+        self._sees = Kind(
             f"sees-{user_id}-{snapshot.relations}",
             partial(visibility.seen_up_to, user_id),
             together=True,
             kept=snapshot.relations is not None,
         )
-        self._likes = row_cache.Kind(
+        self._likes = Kind(
             f"liked-{user_id}-{snapshot.likes}",
             partial(rows.liked, user_id),
             together=True,
@@ -189,22 +190,45 @@ class _Feed:
             start, size = start + size, min(2 * size, AT_MOST)
 
     def _known(self, ids: list[int]) -> Iterator[Entry]:
-        """Of these ids what the truth has and the user may see, in the same order."""
-        [photos] = row_cache.fetch((rows.PHOTOS, ids))
-        return self._beside(photos[id_] for id_ in ids if id_ in photos)
+        """Of these ids what the truth has and the user may see, in the same order.
+
+        One round trip for photos whose authors are known from before, two where they have to be asked for.
+        """
+        likely = {photo.user_id for photo in recent(rows.PHOTOS, ids)}
+        photos, *beside = row_cache.fetch((rows.PHOTOS, ids), *self._around(likely, ids))
+        listed = [photo for id_ in ids if (photo := photos.get(id_))]
+        others = {photo.user_id for photo in listed} - likely
+        if others:
+            for found, more in zip(beside, row_cache.fetch(*self._around(others, [])), strict=True):
+                found.update(more)
+        return self._entries(listed, *beside)
 
     def _beside(self, photos: Iterable[rows.PhotoRow]) -> Iterator[Entry]:
         photos = list(photos)
-        authors = {photo.user_id for photo in photos}
-        seen, people, liked = row_cache.fetch(
-            (self._sees, authors - {self._user}),
-            (rows.AUTHORS, authors),
-            (self._likes, [p.id for p in photos]),
-        )
-        seen[self._user] = visibility.EVERYTHING
+        asked = self._around({photo.user_id for photo in photos}, [photo.id for photo in photos])
+        return self._entries(photos, *row_cache.fetch(*asked))
+
+    def _around(self, authors: set[UserId], photo_ids: list[int]) -> tuple[tuple[Kind, Iterable[Any]], ...]:
+        """What is to be fetched for photos of these authors: who they are, how much of them the user sees,
+        and which of the photos the user likes."""
+        return (rows.AUTHORS, authors), (self._sees, authors - {self._user}), (self._likes, photo_ids)
+
+    def _entries(
+        self,
+        photos: list[rows.PhotoRow],
+        people: dict[Any, rows.AuthorRow],
+        seen: dict[Any, int],
+        liked: dict[int, bool],
+    ) -> Iterator[Entry]:
         for photo in photos:
-            if photo.id <= seen.get(photo.user_id, visibility.NOTHING) and photo.user_id in people:
-                yield Entry(photo, people[photo.user_id], liked[photo.id], last=photo.id)
+            author = people.get(photo.user_id)
+            upto = (
+                visibility.EVERYTHING
+                if photo.user_id == self._user
+                else seen.get(photo.user_id, visibility.NOTHING)
+            )
+            if author and photo.id <= upto:
+                yield Entry(photo, author, liked[photo.id], last=photo.id)
 
 
 def _collapsed(entries: Iterator[Entry]) -> Iterator[Entry]:

@@ -32,14 +32,13 @@ def read(user_id: UserId) -> Snapshot:
 
     Prolongs the life of a feed under `INACTIVE_AFTER`. Raises `FeedsUnavailable`, `FeedsRefused`.
     """
-    commands: list[tuple[Any, ...]] = [("LRANGE", keys.homefeed(user_id), 0, -1)]
     names = (keys.floor(user_id), keys.relations(user_id), keys.likes(user_id), keys.pulled())
-    commands += [("GET", name) for name in names]
+    commands: list[tuple[Any, ...]] = [("LRANGE", keys.homefeed(user_id), 0, -1), ("MGET", *names)]
     if conf.INACTIVE_AFTER is not None:
         commands += [("EXPIRE", name, conf.INACTIVE_AFTER) for name in (keys.homefeed(user_id), names[0])]
     with edge():
         # At one moment: a list from before a rebuild with the floor from after it has holes.
-        listed, floor, relations, likes, pulled = store().transaction(*commands)[:5]
+        listed, (floor, relations, likes, pulled) = store().transaction(*commands)[:2]
         if relations is None or likes is None:
             relations, likes = _stand_for(user_id)
     ids = _ids(listed)

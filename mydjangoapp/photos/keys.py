@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
 from ..conf import conf
 
-VERSION = 2  # of what is kept: entries of another version are not read
+_PLAIN = re.compile("[A-Za-z0-9_-]+")
+VERSION = 3  # of what is kept: entries of another version are not read
 
 
 def cached(kind: str, ids: Iterable[Any]) -> dict[Any, str]:
     """For each id `mydjangoapp:{version}:{kind}:{id}`, in Django's cache and not in the feeds' Redis. Quoted,
     because memcached takes no spaces."""
-    word = f"{conf.KEY_PREFIX}mydjangoapp:{VERSION}:{quote(kind, safe='-')}:"
-    return {id_: f"{word}{id_ if isinstance(id_, int) else quote(str(id_), safe='')}" for id_ in ids}
+    word = f"{conf.KEY_PREFIX}mydjangoapp:{VERSION}:{_safe(kind)}:"
+    return {id_: f"{word}{id_ if isinstance(id_, int) else _safe(str(id_))}" for id_ in ids}
+
+
+def _safe(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else quote(text, safe="-")

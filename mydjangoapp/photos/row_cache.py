@@ -4,17 +4,18 @@ Deleting a cache entry when its row changes leaves a race: a reader who read SQL
 the old row back. So a change puts a new *stamp* beside the entry (`changed`); an entry counts only
 with the stamp that was there before its row was read. The idea is that of leases in "Scaling Memcache
 at Facebook" (NSDI 2013), without their waiting.
+
+A stamp is a number that never comes again, and a row without one gets it before SQL is read. So a process
+may also remember rows by itself: it then asks the cache for the stamps only, and a stamp that is another
+one, or gone with a cache that was emptied, voids what it remembers.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from django.core.cache import cache, caches
@@ -24,131 +25,49 @@ from django.core.cache.backends.locmem import LocMemCache
 from ..conf import conf
 from ..connections import database, patience
 from ..connections.breaker import Breaker
-from . import keys
+from . import keys, kinds
 
 logger = logging.getLogger(__name__)
 
 breaker = Breaker(seconds=2.0)
 PATIENCE = 0.4  # seconds; a cache that takes longer is worse than none
-MOST_TOGETHER = 1_000  # rows in one entry, some 30 bytes each
-STAMPS_LIVE_LONGER = 2  # times: an entry must never outlive the stamp that voids it
+STAMPS_LIVE_LONGER = 2  # times as long as entries, which count no longer without it
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What is kept under one name: `load` gets ids and returns what SQL has of them, in one query.
-
-    Either `stamped`, or the name itself changes when the rows do. Of such a kind `together` keeps all rows
-    in one entry, for what belongs to one reader. `kept=False` goes to SQL each time.
-    """
-
-    name: str
-    load: Callable[[list[Any]], Mapping[Any, Any]]
-    stamped: bool = False
-    as_row: Callable[[Iterable[Any]], Any] | None = None
-    """Makes a row of the tuple that is kept of it: a pickle that names no class outlives a new version."""
-    together: bool = False
-    kept: bool = True
-
-
-class _Wanted:
-    """Rows of one kind that somebody asks for."""
-
-    def __init__(self, kind: Kind, ids: Iterable[Any]) -> None:
-        self.kind = kind
-        self.ids = list(dict.fromkeys(ids))
-
-    def names(self) -> Iterable[str]:
-        """The keys to look up."""
-        return ()
-
-    def read(self, found: Mapping[str, Any]) -> dict[Any, Any]:
-        """The rows that the cache has."""
-        return {}
-
-    def entries(self, found: Mapping[str, Any], loaded: Mapping[Any, Any]) -> dict[str, Any]:
-        """What is to be put into the cache, after these rows have been read from SQL. A row that is not there
-        is not kept: it may be on its way."""
-        return {}
-
-
-class _OneByOne(_Wanted):
-    """An entry for each row: the stamp it was read under, and the row."""
-
-    def __init__(self, kind: Kind, ids: Iterable[Any]) -> None:
-        super().__init__(kind, ids)
-        self._entries = keys.cached(kind.name, self.ids)
-        self._stamps = keys.cached(_stamp(kind.name), self.ids) if kind.stamped else {}
-
-    def names(self) -> Iterable[str]:
-        return (*self._entries.values(), *self._stamps.values())
-
-    def read(self, found: Mapping[str, Any]) -> dict[Any, Any]:
-        rows = {}
-        as_row = self.kind.as_row
-        for id_, name in self._entries.items():
-            entry = found.get(name)
-            if entry is not None and entry[0] == found.get(self._stamps.get(id_, "")):
-                rows[id_] = as_row(entry[1]) if as_row else entry[1]
-        return rows
-
-    def entries(self, found: Mapping[str, Any], loaded: Mapping[Any, Any]) -> dict[str, Any]:
-        return {
-            self._entries[id_]: (
-                found.get(self._stamps.get(id_, "")),
-                tuple(row) if self.kind.as_row else row,
-            )
-            for id_, row in loaded.items()
-            if row is not None
-        }
-
-
-class _Together(_Wanted):
-    """One entry for all rows. Two readers who add to it at once lose an addition, no more."""
-
-    def __init__(self, kind: Kind, ids: Iterable[Any]) -> None:
-        super().__init__(kind, ids)
-        [self._name] = keys.cached(kind.name, ["all"]).values()
-
-    def names(self) -> Iterable[str]:
-        return (self._name,) if self.ids else ()
-
-    def read(self, found: Mapping[str, Any]) -> dict[Any, Any]:
-        rows = found.get(self._name) or {}
-        return {id_: rows[id_] for id_ in self.ids if id_ in rows}
-
-    def entries(self, found: Mapping[str, Any], loaded: Mapping[Any, Any]) -> dict[str, Any]:
-        rows = {**loaded, **(found.get(self._name) or {})}
-        return {self._name: dict(islice(rows.items(), MOST_TOGETHER))} if loaded else {}
-
-
-def _wanted(kind: Kind, ids: Iterable[Any]) -> _Wanted:
-    if not kind.kept:
-        return _Wanted(kind, ids)
-    return _Together(kind, ids) if kind.together else _OneByOne(kind, ids)
-
-
-def fetch(*asked: tuple[Kind, Iterable[Any]]) -> list[dict[Any, Any]]:
+def fetch(*asked: tuple[kinds.Kind, Iterable[Any]]) -> list[dict[Any, Any]]:
     """For each kind its rows by id; what SQL does not have is left out.
 
-    One `get_many` for all kinds together, a query for each kind that has misses, one `set_many`.
+    One `get_many` for all kinds together, and another if rows that this process remembers have changed. For
+    each kind that has misses a query, and for all of them together a `set_many` before and one after.
 
     Keeps nothing that may be older than the last change although it was read after it: rows that were read by
     a transaction with a view of its own.
     """
-    may_keep = database.sees_what_is_committed()
-    wanted = [_wanted(kind, ids) for kind, ids in asked]
+    wanted = [kinds.wanted(kind, ids) for kind, ids in asked]
     found = _get_many([name for one in wanted for name in one.names()])
-    results: list[dict[Any, Any]] = []
+    answered = found is not None
+    found = found or {}
+    second = [name for one in wanted for name in one.second_names(found)]
+    if second and answered:
+        found |= _get_many(second) or {}
+    results = [one.read(found) for one in wanted]
+    missing = [[id_ for id_ in one.ids if id_ not in rows] for one, rows in zip(wanted, results, strict=True)]
+    if not any(missing):
+        return results
+    may_keep = answered and database.sees_what_is_committed()
+    if may_keep:
+        stamps: dict[str, Any] = {}
+        for one, ids in zip(wanted, missing, strict=True):
+            stamps |= one.new_stamps(ids, found)
+        if _set_many(stamps, times=STAMPS_LIVE_LONGER):
+            found |= stamps
     new: dict[str, Any] = {}
-    for one in wanted:
-        rows = one.read(found)
-        if missing := [id_ for id_ in one.ids if id_ not in rows]:
-            loaded = one.kind.load(missing)
-            rows.update(loaded)
+    for one, ids, rows in zip(wanted, missing, results, strict=True):
+        if ids:
+            loaded = one.kind.load(ids)
+            rows.update((id_, row) for id_, row in loaded.items() if row is not None)
             if may_keep:
                 new |= one.entries(found, loaded)
-        results.append({id_: row for id_, row in rows.items() if row is not None})
     if breaker.allows():
         _set_many(new)
     return results
@@ -160,13 +79,9 @@ def changed(kind: str, *ids: Any) -> bool:
 
     Tried even while the cache is not asked otherwise: an entry must not outlive its row.
     """
-    stamp = secrets.token_hex(8)
-    stamps = dict.fromkeys(keys.cached(_stamp(kind), ids).values(), stamp)
+    stamp = kinds.new_stamp()
+    stamps = dict.fromkeys(keys.cached(kinds.stamp_name(kind), ids).values(), stamp)
     return _set_many(stamps, times=STAMPS_LIVE_LONGER)
-
-
-def _stamp(kind: str) -> str:
-    return f"{kind}-stamp"
 
 
 def is_shared() -> bool:
@@ -175,15 +90,16 @@ def is_shared() -> bool:
     return not isinstance(caches["default"], LocMemCache | DummyCache)
 
 
-def _get_many(names: list[str]) -> dict[str, Any]:
+def _get_many(names: list[str]) -> dict[str, Any] | None:
+    """What the cache has of these; None if it was not asked or did not answer."""
     if not names or not is_shared() or not breaker.allows():
-        return {}
+        return None
     try:
         with watched():
             return cache.get_many(names)
     except Exception as error:  # each backend raises its own
         logger.warning("the cache does not answer (%s): reading from SQL", error)
-        return {}
+        return None
 
 
 def _set_many(entries: Mapping[str, Any], times: int = 1) -> bool:

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 
 from ..connections import database
 from ..models import Like, Photo, UserId
-from .row_cache import Kind
+from .kinds import Kind
 
 
 class PhotoRow(NamedTuple):
@@ -69,5 +69,5 @@ def liked(user_id: UserId, photo_ids: list[int]) -> Mapping[int, bool]:
     return {photo: photo in likes for photo in photo_ids}
 
 
-PHOTOS = Kind("photo", _photos, stamped=True, as_row=PhotoRow._make)
-AUTHORS = Kind("author", _authors, stamped=True, as_row=AuthorRow._make)
+PHOTOS = Kind("photo", _photos, as_row=PhotoRow._make)
+AUTHORS = Kind("author", _authors, as_row=AuthorRow._make)
