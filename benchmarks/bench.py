@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,15 +29,23 @@ def measure_ways(bench: Bench, *, rounds: int, short: int, capped: int) -> list[
     """Each way once a round, in turn, so that a slow spell of the machine meets them all."""
     from benchmarks import ways
 
-    short_author, naive_author, capped_author = (bench.author(name) for name in ("short", "naive", "capped"))
+    short_author, naive_author = (bench.author(name) for name in ("short", "naive"))
     bench.fill(short_author, short, SHORT)
     bench.fill(naive_author, 20_000, 0)
-    bench.fill(capped_author, capped, CAP, first=short + 1)
     idle = Way("nothing (idle)", short)
     naive = Way("naive: one LPUSH per round trip", 20_000)
     pipelined = Way("pipelined: LPUSH and LTRIM, 1,000 a time", 200_000)
     engine = Way("this engine", short)
-    at_cap = Way(f"this engine, lists at the cap of {CAP}", capped)
+    at_cap = [
+        AtCap(bench, f"this engine, lists at the cap of {CAP}", capped, first=short + 1),
+        AtCap(
+            bench,
+            "the same, list-max-listpack-size 128",
+            capped,
+            first=short + capped + 1,
+            listpack_size=128,
+        ),
+    ]
     limit = Way("redis-benchmark -P 100 lpush", short)
     piped_author = bench.author("piped")
     bench.fill(piped_author, pipelined.followers, 0)
@@ -50,9 +60,37 @@ def measure_ways(bench: Bench, *, rounds: int, short: int, capped: int) -> list[
         with bench.probed(engine):
             bench.engine(short_author)
         engine.rates.append(short / bench.engine(short_author))
-        at_cap.rates.append(capped / bench.engine(capped_author))
+        for one in at_cap:
+            one.run()
         limit.rates.append(bench.limit(short, 1_500_000))
-    return [idle, naive, pipelined, engine, at_cap, limit]
+    return [idle, naive, pipelined, engine, *(one.way for one in at_cap), limit]
+
+
+class AtCap:
+    """An author whose followers' lists are full; `listpack_size`: the server's `list-max-listpack-size`."""
+
+    def __init__(
+        self, bench: Bench, name: str, followers: int, *, first: int, listpack_size: int = -2
+    ) -> None:
+        self.way = Way(name, followers)
+        self._bench = bench
+        self._author = bench.author(name)
+        self._listpack_size = listpack_size
+        with self._listpacks():
+            bench.fill(self._author, followers, CAP, first=first)
+
+    def run(self) -> None:
+        """One fan-out."""
+        with self._listpacks():
+            self.way.rates.append(self.way.followers / self._bench.engine(self._author))
+
+    @contextmanager
+    def _listpacks(self) -> Iterator[None]:
+        self._bench.redis.config_set("list-max-listpack-size", self._listpack_size)
+        try:
+            yield
+        finally:
+            self._bench.redis.config_set("list-max-listpack-size", -2)
 
 
 def measure_sizes(bench: Bench, sizes: list[int]) -> list[tuple[int, float]]:
