@@ -106,6 +106,10 @@ def _database() -> dict[str, Any]:
                 "keepalives_interval": 5,
                 "keepalives_count": 2,
             }
+            if env.bool("DATABASE_PREPARES", default=True):
+                # A query that a connection asks the fifth time is parsed and planned no more: a small
+                # fan-out's row takes a quarter less time. Not behind a pooler that does not know it.
+                database["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
         # Named only by the tests: what has this name is dropped and made anew when they begin.
         if name := env.str("TEST_DATABASE_NAME", default=""):
             database["TEST"] = {"NAME": name}

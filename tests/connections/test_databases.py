@@ -18,6 +18,7 @@ from devtools.servers import ROOT, wait_until
 from mydjangoapp import graph
 from mydjangoapp.connections import database
 from mydjangoapp.exceptions import Blocked
+from mydjangoapp.fanout import ledger
 from mydjangoapp.models import Block, Follow, Photo
 from mydjangoapp.photos import keys as cache_keys
 from mydjangoapp.photos import row_cache, rows
@@ -237,3 +238,14 @@ def test_two_users_who_block_each_other_at_once_both_do(make_users: People) -> N
         assert [thread.error for thread in threads] == [None, None]
         assert Block.objects.filter(blocker__in=(me, other)).count() == 2
     assert not Follow.objects.exists()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL is asked to prepare")
+def test_a_query_that_is_asked_again_and_again_is_prepared(pair: tuple[Any, Any]) -> None:
+    [photo] = publish(pair[1])
+    for _ in range(8):
+        ledger.entry_to_begin(photo)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        prepared = [statement for (statement,) in cursor.fetchall()]
+    assert any("mydjangoapp_fanout" in statement for statement in prepared)
