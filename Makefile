@@ -48,7 +48,8 @@ test-rest: $(VENV)/dev
 # The same tests on a site with users by UUID, who log in by e-mail, and with other defaults.
 ON_A_HOST := tests/test_host_site.py tests/api/test_upload_api.py tests/fanout/test_fanouts.py tests/api/test_feed_api.py \
   tests/api/test_people_api.py tests/api/test_photo_api.py tests/circles/test_circles.py tests/homefeed/test_verify.py \
-  tests/test_outbox.py tests/homefeed/test_build_rules.py tests/events/test_announcements.py
+  tests/test_outbox.py tests/homefeed/test_build_rules.py tests/events/test_announcements.py \
+  tests/api/test_authentication.py
 
 test-host: $(VENV)/dev
 	@TEST_ON=uuid-users $(PYTEST) $(ON_A_HOST)
@@ -62,7 +63,8 @@ installed:
 	@DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install --no-install-recommends $(INSTALLED)
 
 # What depends on the database or the cache.
-ON_POSTGRESQL := tests/api/test_feed_api.py tests/api/test_people_api.py tests/api/test_photo_api.py \
+ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
+  tests/api/test_people_api.py tests/api/test_photo_api.py \
   tests/api/test_upload_api.py tests/homefeed/test_build_rules.py tests/homefeed/test_feed_modes.py \
   tests/homefeed/test_feed_oracle.py tests/homefeed/test_followers.py tests/homefeed/test_leases.py \
   tests/homefeed/test_verify.py tests/photos/test_feed_cache.py tests/fanout/test_backlog.py \
