@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from mydjangoapp.api.serializers import PhotoSerializer, UploadSerializer
+from mydjangoapp.api.answers import uploaded_data
+from mydjangoapp.api.serializers import UploadSerializer
 from mydjangoapp.api.views import View
 from mydjangoapp.models import Photo
 
@@ -111,7 +112,7 @@ class BareView(View):
         given, user = body.validated_data, request.user.pk
         photo = Photo(user_id=user or 0, description=given["description"], photo_url=given["photo_url"])
         Photo.objects.bulk_create([photo])  # past every signal
-        return Response(PhotoSerializer(photo, context={"request": request}).data, 201)
+        return Response(uploaded_data(photo, request), 201)
 
 
 urlpatterns = [

@@ -17,7 +17,18 @@ from .circles import members
 from .exceptions import BadUpload, UploadsBusy
 from .fanout import rescue
 from .homefeed import delivery
-from .models import Block, Circle, CircleMembership, FanOut, Follow, Like, Mute, Photo, UploadKey
+from .models import (
+    Block,
+    Circle,
+    CircleMembership,
+    FanOut,
+    Follow,
+    Like,
+    Mute,
+    Photo,
+    UploadKey,
+    get_photo_model,
+)
 from .photos import images
 
 
@@ -51,7 +62,6 @@ class PhotoForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs on
             raise ValidationError(str(error)) from error
 
 
-@admin.register(Photo)
 class PhotoAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     """A photo that is added here is carried into feeds like any other; its author stays the same."""
 
@@ -64,6 +74,10 @@ class PhotoAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
 
     def get_readonly_fields(self, request: HttpRequest, obj: Photo | None = None) -> tuple[str, ...]:
         return ("user", "circle", "created_at") if obj else ("created_at",)
+
+
+if get_photo_model() is Photo:  # the site registers a model of its own
+    admin.site.register(Photo, PhotoAdmin)
 
 
 class _PairAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only

@@ -15,7 +15,7 @@ from .conf import configured, declared
 from .exceptions import DATABASE_AWAY, BadSetting, FeedError
 from .homefeed.delivery import LARGEST_ID
 from .homefeed.feeds_redis import eviction_policy
-from .models import Photo
+from .models import get_photo_model
 
 
 @register("mydjangoapp")
@@ -80,11 +80,12 @@ def photo_ids_are_exact(
 ) -> list[CheckMessage]:
     """E004: a photo has an id that Redis's scripts cannot count with. Part of `migrate` and of
     `check --database default`."""
-    alias = router.db_for_write(Photo)
+    photo_model = get_photo_model()
+    alias = router.db_for_write(photo_model)
     if alias not in (databases or ()):
         return []
     try:
-        highest = Photo.objects.using(alias).aggregate(highest=Max("id"))["highest"]
+        highest = photo_model._default_manager.using(alias).aggregate(highest=Max("id"))["highest"]
     except (*DATABASE_AWAY, ProgrammingError):  # also before the first migration
         return []
     if highest is None or highest <= LARGEST_ID:

@@ -10,28 +10,28 @@ from collections.abc import Iterable
 from typing import Any
 
 from .events import publish, publish_many
-from .models import FanOut, Like, Photo
+from .models import AbstractPhoto, FanOut, Like
 
 PHOTOS = "photos"
 GRAPH = "graph"
 
 
-def photo_published(photo: Photo) -> None:
+def photo_published(photo: AbstractPhoto) -> None:
     """`photo.published`."""
     body = _photo(photo) | {
-        "description": photo.description,
+        "description": getattr(photo, "description", ""),
         "photo_url": photo.url,
         "created_at": photo.created_at,
     }
     publish(PHOTOS, "photo.published", body)
 
 
-def photo_deleted(photo: Photo) -> None:
+def photo_deleted(photo: AbstractPhoto) -> None:
     """`photo.deleted`."""
     publish(PHOTOS, "photo.deleted", _photo(photo) | {"created_at": photo.created_at})
 
 
-def photo_liked(photo: Photo, like: Like) -> None:
+def photo_liked(photo: AbstractPhoto, like: Like) -> None:
     """`photo.liked`: `liked_by` is the user, `like_id` grows with each like."""
     publish(PHOTOS, "photo.liked", _like(photo, like))
 
@@ -68,9 +68,9 @@ def users_unfollowed(pairs: Iterable[tuple[Any, Any]]) -> None:
     )
 
 
-def _photo(photo: Photo) -> dict[str, Any]:
-    return {"id": photo.pk, "user_id": photo.user_id, "circle_id": photo.circle_id}
+def _photo(photo: AbstractPhoto) -> dict[str, Any]:
+    return {"id": photo.pk, "user_id": photo.author_key, "circle_id": photo.circle_id}
 
 
-def _like(photo: Photo, like: Like) -> dict[str, Any]:
+def _like(photo: AbstractPhoto, like: Like) -> dict[str, Any]:
     return _photo(photo) | {"liked_by": like.user_id, "like_id": like.pk, "liked_at": like.created_at}

@@ -24,7 +24,7 @@ from .connections.patience import Budget
 from .exceptions import FeedError, FeedsRefused
 from .homefeed import delivery, followers, keys, receipts, relations, turns
 from .homefeed.followers import Change
-from .models import Follow, PendingChange, Photo, UserId
+from .models import Follow, PendingChange, UserId, get_photo_model
 from .photos import row_cache, rows
 
 logger = logging.getLogger(__name__)
@@ -228,7 +228,8 @@ def _remove_file(file: str) -> bool:
     if not file:
         return True
     try:
-        Photo._meta.get_field("image").storage.delete(file)
+        model = get_photo_model()
+        model._meta.get_field(model.FILE_FIELD).storage.delete(file)
     except Exception as error:  # each storage raises its own
         logger.error("the file %s of a deleted photo is still there: %s", file, error)
         return False

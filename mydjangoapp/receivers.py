@@ -14,14 +14,14 @@ from . import domain_events, failpoints, outbox, tasks
 from .connections import database
 from .fanout import ledger
 from .graph.departure import user_leaves
-from .models import Circle, CircleMembership, PendingChange, Photo
+from .models import AbstractPhoto, Circle, CircleMembership, PendingChange, get_photo_model
 
 
 def connect() -> None:
     """Connects all of them; may be called again."""
     receivers: list[tuple[Any, Any, Any]] = [
-        (post_save, photo_was_saved, Photo),
-        (post_delete, photo_was_deleted, Photo),
+        (post_save, photo_was_saved, get_photo_model()),
+        (post_delete, photo_was_deleted, get_photo_model()),
         (pre_save, user_is_saved, settings.AUTH_USER_MODEL),
         (post_save, user_was_saved, settings.AUTH_USER_MODEL),
         (pre_delete, user_is_deleted, settings.AUTH_USER_MODEL),
@@ -33,7 +33,9 @@ def connect() -> None:
         signal.connect(receiver, sender=sender, dispatch_uid=f"mydjangoapp.{receiver.__name__}")
 
 
-def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bool, **_: Any) -> None:
+def photo_was_saved(
+    sender: type[AbstractPhoto], instance: AbstractPhoto, created: bool, raw: bool, **_: Any
+) -> None:
     """Opens the fan-out of a new photo. A changed photo is shown as it is now.
 
     Fixtures (`raw`) bring rows of their own.
@@ -43,7 +45,7 @@ def photo_was_saved(sender: type[Photo], instance: Photo, created: bool, raw: bo
     elif not raw:
         ledger.open_for(instance)
         # Before the events: a delivery must not wait for servers that carry something else.
-        database.on_commit(partial(_enqueue, instance.pk, instance.user_id))
+        database.on_commit(partial(_enqueue, instance.pk, instance.author_key))
         domain_events.photo_published(instance)
 
 
@@ -52,11 +54,11 @@ def _enqueue(photo_id: int, author_id: Any) -> None:
     tasks.enqueue(photo_id, author_id)
 
 
-def photo_was_deleted(sender: type[Photo], instance: Photo, **_: Any) -> None:
+def photo_was_deleted(sender: Any, instance: AbstractPhoto, **_: Any) -> None:
     """Once the deletion is committed: hides the photo at once, cancels its fan-out, takes it out of the lists
     in the background and removes its file."""
     ledger.rows().of(instance.pk).cancel()
-    outbox.photo_deleted(instance.pk, instance.user_id, str(instance.image or ""))
+    outbox.photo_deleted(instance.pk, instance.author_key, instance.file_name)
     domain_events.photo_deleted(instance)
     database.on_commit(partial(failpoints.reach, "deleted", instance.pk))
 
@@ -99,5 +101,6 @@ def membership_was_deleted(
 
 
 def circle_was_deleted(sender: type[Circle], instance: Circle, **_: Any) -> None:
-    """Drops what Redis holds of the circle."""
+    """Its photos are in no circle any more; drops what Redis holds of it."""
+    database.primary(get_photo_model()).filter(circle_id=instance.pk).update(circle_id=None)
     outbox.circle_deleted(instance.pk)

@@ -2,67 +2,114 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.files.base import File
-from django.db import IntegrityError
+from django.db import IntegrityError, models
 
 from .circles import members
 from .connections import database
-from .exceptions import BadUpload
-from .models import Photo, UploadKey
+from .models import AbstractPhoto, UploadKey, get_photo_model
 
 
 def publish(
     user: Any,
     *,
-    description: str,
-    photo_url: str = "",
-    image: File[bytes] | None = None,
     circle: Any = None,
     idempotency_key: str | None = None,
     caller: Any = None,
-) -> Photo:
-    """Saves the photo and its fan-out in one transaction; returns without waiting for the delivery.
+    **fields: Any,
+) -> Any:
+    """Saves a photo and its fan-out in one transaction; returns without waiting for the delivery.
 
-    Give either `photo_url` or `image` (checked already: see `images.clean`). `circle`: a circle (or its
-    id) of which `user` is a member. The same `idempotency_key` by the same `caller` (default: `user`)
-    gives the same photo, however often and however many at once. Raises `BadUpload`, `NotAMember`;
-    nothing is saved then.
+    `fields` are the photo model's: of `mydjangoapp.Photo` a `description`, and either `photo_url` or `image`
+    (checked already: see `images.clean`). `circle`: a circle (or its id) of which `user` is a member. The
+    same `idempotency_key` by the same `caller` (default: `user`) gives the same photo, however often and
+    however many at once. Raises `BadUpload`, `NotAMember`; nothing is saved then.
     """
-    if bool(photo_url) == (image is not None):
-        raise BadUpload("photo_url", "Give either photo_url or image, and not both.")
+    model = get_photo_model()
+    given = {name: value for name, value in fields.items() if value is not None}
+    model.check_upload(given)
+    saved: list[AbstractPhoto] = []
+
+    def save(**author_and_circle: Any) -> AbstractPhoto:
+        saved[:] = [_with_named_files(model(**author_and_circle, **given))]
+        saved[0].save()
+        return saved[0]
+
+    committing = False
+
+    def is_committing() -> None:
+        nonlocal committing
+        committing = True
+
+    try:
+        return publish_with(
+            save, user, circle=circle, idempotency_key=idempotency_key, caller=caller, then=is_committing
+        )
+    finally:
+        # Not after the last statement: from there on the photo may have been committed.
+        if saved and not committing:
+            _remove_files(saved[0])
+
+
+def publish_with(
+    save: Callable[..., Any],
+    user: Any,
+    *,
+    circle: Any = None,
+    idempotency_key: str | None = None,
+    caller: Any = None,
+    then: Callable[[], None] = lambda: None,
+) -> Any:
+    """The same for a photo that `save` saves, with all that belongs to it: the `save` of a serializer, say.
+
+    It is called in the transaction, with the author and the `circle_id` as keywords, and returns the photo.
+    `then` is called when all is written, before the commit.
+    """
     caller = caller or user
-    if idempotency_key is not None and (photo := _published_with(caller, idempotency_key)):
-        return photo
+    if idempotency_key is not None and (known := _published_with(caller, idempotency_key)):
+        return known
     circle_id = None if circle is None else members.check_may_post(user, circle)
-    photo = Photo(user=user, description=description, photo_url=photo_url, circle_id=circle_id)
-    saved = False
+    author = {get_photo_model().AUTHOR_FIELD: user}
     try:
         with database.atomic():
-            if image is not None:
-                photo.image.save(image.name or "image", image, save=False)
-            photo.save()
+            if circle_id is not None:
+                members.keep(circle_id)
+            photo: Any = save(**author, **({} if circle_id is None else {"circle_id": circle_id}))
             if idempotency_key is not None:
                 UploadKey.objects.create(user=caller, key=idempotency_key, photo=photo)
-            saved = True
-    except BaseException as error:
-        # Not after the last statement: from there on the photo may have been committed.
-        if photo.image and not saved:
-            photo.image.delete(save=False)
-        if isinstance(error, IntegrityError) and circle_id is not None:
+            then()
+    except IntegrityError:
+        if circle_id is not None:
             members.check_may_post(user, circle_id)  # it was deleted in this moment
         # Another call with the same key was faster: its photo is the one.
-        if (
-            isinstance(error, IntegrityError)
-            and idempotency_key is not None
-            and (published := _published_with(caller, idempotency_key))
-        ):
+        if idempotency_key is not None and (published := _published_with(caller, idempotency_key)):
             return published
         raise
     return photo
 
 
-def _published_with(caller: Any, key: str) -> Photo | None:
+def _published_with(caller: Any, key: str) -> Any:
     keys = UploadKey.objects.filter(user=caller, key=key)
-    return database.primary(Photo).filter(id__in=keys.values("photo")).first()
+    return database.primary(get_photo_model()).filter(id__in=keys.values("photo")).first()
+
+
+def _files(photo: AbstractPhoto) -> list[Any]:
+    fields = photo._meta.concrete_fields
+    return [getattr(photo, field.attname) for field in fields if isinstance(field, models.FileField)]
+
+
+def _with_named_files(photo: AbstractPhoto) -> AbstractPhoto:
+    """A file without a name would be taken for none."""
+    for name, value in photo.__dict__.items():
+        if isinstance(value, File) and not value.name:
+            photo.__dict__[name].name = "image"
+    return photo
+
+
+def _remove_files(photo: AbstractPhoto) -> None:
+    for file in _files(photo):
+        if file and file._committed:
+            file.delete(save=False)

@@ -120,6 +120,7 @@ DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 MYDJANGOAPP = from_environ(os.environ)
+MYDJANGOAPP_PHOTO_MODEL = env.str("MYDJANGOAPP_PHOTO_MODEL", default="mydjangoapp.Photo")
 
 
 def _cache() -> dict[str, Any]:

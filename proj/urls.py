@@ -1,17 +1,18 @@
 """The app at the root, Django's admin, the OpenAPI schema and its browsable form."""
 
+from typing import Any
+
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from .media import media
 
-urlpatterns = [
+PARTS = ("urls", "urls_token", "urls_ops", "urls_web", "urls_docs")
+
+urlpatterns: list[Any] = [
     path("admin/", admin.site.urls),
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    path("", include("mydjangoapp.urls")),
+    *(path("", include(f"mydjangoapp.{part}")) for part in PARTS),
 ]
 
 if settings.SERVE_MEDIA:

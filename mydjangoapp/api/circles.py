@@ -18,11 +18,12 @@ from rest_framework.response import Response
 from ..circles import members
 from ..circles.trending import best_of, day_in
 from ..homefeed import reader
-from ..models import Circle, CircleMembership, Photo
+from ..models import Circle, CircleMembership, get_photo_model
 from ..photos.visibility import not_blocking
+from .answers import entries_data
 from .pagination import MOST, NewestFirst, limit_of
 from .people import PAGED
-from .serializers import EntrySerializer, FeedPageSerializer, TextField, entry_data
+from .serializers import EntrySerializer, FeedPageSerializer, TextField
 from .throttles import ChangeThrottle
 from .views import View
 
@@ -50,9 +51,6 @@ class RankedSerializer(EntrySerializer):
     """A photo in a ranking."""
 
     score = serializers.IntegerField(help_text="1, and one more per like of that day")
-
-    class Meta(EntrySerializer.Meta):
-        fields = (*EntrySerializer.Meta.fields, "score")  # type: ignore[assignment]  # one more
 
 
 class RankingSerializer(serializers.Serializer[Any]):
@@ -123,10 +121,10 @@ class CirclePhotosView(View):
     @extend_schema(responses=FeedPageSerializer, parameters=PAGED)
     def get(self, request: Request, circle_id: int) -> Response:
         circle = get_object_or_404(Circle, pk=circle_id)
-        photos = not_blocking(Photo.objects.filter(circle=circle), request.user)
+        photos = not_blocking(get_photo_model()._default_manager.filter(circle_id=circle.pk), request.user)
         pages = NewestFirst()
         entries = reader.entries_of(request.user.pk, pages.paginate_queryset(photos, request) or [])
-        return pages.get_paginated_response([entry_data(entry, request) for entry in entries])
+        return pages.get_paginated_response(entries_data(entries, request))
 
 
 class HotView(View):
@@ -146,8 +144,8 @@ class HotView(View):
             day = day_in(request.query_params.get("day"))
         except ValueError as error:
             raise ValidationError({"day": [str(error)]}) from error
-        results = [
-            {**entry_data(one.entry, request), "score": one.score}
-            for one in best_of(circle, day, request.user, limit)
-        ]
+        best = best_of(circle, day, request.user, limit)
+        scores = {one.entry.photo.id: one.score for one in best}
+        entries = entries_data([one.entry for one in best], request)
+        results = [{**entry, "score": scores[entry["id"]]} for entry in entries]
         return Response({"results": results, "next": None, "previous": None})

@@ -10,8 +10,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..homefeed import reader
+from .answers import entries_data
 from .pagination import MOST, cursors_for, limit_of, place_of
-from .serializers import FeedPageSerializer, entry_data
+from .serializers import FeedPageSerializer
 from .views import View
 
 
@@ -46,7 +47,7 @@ class FeedView(View):
 
         return Response(
             {
-                "results": [entry_data(entry, request) for entry in page.entries],
+                "results": entries_data(page.entries, request),
                 "next": None if page.older is None else link("cursor", page.older),
                 "previous": link("newer_than", page.newer),
             }

@@ -20,10 +20,11 @@ from .. import graph
 from ..connections import database
 from ..exceptions import Blocked
 from ..homefeed import reader
-from ..models import Block, Follow, Mute, Photo
+from ..models import Block, Follow, Mute, author_is, get_photo_model
 from ..photos import rows
+from .answers import entries_data
 from .pagination import MOST, NewestFirst
-from .serializers import FeedPageSerializer, PeoplePageSerializer, ProfileSerializer, entry_data
+from .serializers import FeedPageSerializer, PeoplePageSerializer, ProfileSerializer
 from .throttles import ChangeThrottle
 from .views import View
 
@@ -64,7 +65,7 @@ class ProfileView(View):
         user, me = shown_or_404(user_id, request), request.user.pk
         return Response(
             {
-                **rows.of_author(user)._asdict(),
+                **rows.of_author(user).shown(),
                 "following": Follow.objects.filter(follower=me, followee=user).exists(),
                 "muted": Mute.objects.filter(muter=me, muted=user).exists(),
                 "blocked": Block.objects.filter(blocker=me, blocked=user).exists(),
@@ -77,10 +78,11 @@ class PhotosView(View):
 
     @extend_schema(responses=FeedPageSerializer, parameters=PAGED)
     def get(self, request: Request, user_id: str) -> Response:
-        photos = Photo.objects.filter(user=shown_or_404(user_id, request))
+        author = shown_or_404(user_id, request)
+        photos = get_photo_model()._default_manager.filter(author_is(author))
         pages = NewestFirst()
         entries = reader.entries_of(request.user.pk, pages.paginate_queryset(photos, request) or [])
-        return pages.get_paginated_response([entry_data(entry, request) for entry in entries])
+        return pages.get_paginated_response(entries_data(entries, request))
 
 
 class _FollowsView(View):
@@ -99,7 +101,7 @@ class _FollowsView(View):
             follows.exclude(Exists(blocks_me)).select_related(self.others), request
         )
         users = [rows.of_author(getattr(row, self.others)) for row in page or []]
-        return pages.get_paginated_response([user._asdict() for user in users])
+        return pages.get_paginated_response([user.shown() for user in users])
 
 
 class FollowersView(_FollowsView):

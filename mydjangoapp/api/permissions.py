@@ -6,7 +6,7 @@ from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from ..models import Photo
+from ..models import AbstractPhoto
 
 
 class IsAuthorOrStaff(IsAuthenticated):
@@ -14,8 +14,8 @@ class IsAuthorOrStaff(IsAuthenticated):
 
     message = "Only the photo's author and staff may see this."
 
-    def has_object_permission(self, request: Request, view: APIView, obj: Photo) -> bool:
-        return obj.user_id == request.user.pk or bool(getattr(request.user, "is_staff", False))
+    def has_object_permission(self, request: Request, view: APIView, obj: AbstractPhoto) -> bool:
+        return obj.author_key == request.user.pk or bool(getattr(request.user, "is_staff", False))
 
 
 class IsAuthorOrStaffToChange(IsAuthorOrStaff):
@@ -23,5 +23,5 @@ class IsAuthorOrStaffToChange(IsAuthorOrStaff):
 
     message = "Only the photo's author and staff may delete it."
 
-    def has_object_permission(self, request: Request, view: APIView, obj: Photo) -> bool:
+    def has_object_permission(self, request: Request, view: APIView, obj: AbstractPhoto) -> bool:
         return request.method in SAFE_METHODS or super().has_object_permission(request, view, obj)

@@ -15,10 +15,11 @@ from rest_framework.response import Response
 from .. import likes
 from ..connections import database
 from ..homefeed import reader
-from ..models import Photo
+from ..models import get_photo_model
 from ..photos.visibility import not_blocking
+from .answers import entries_data
 from .permissions import IsAuthorOrStaffToChange
-from .serializers import EntrySerializer, entry_data
+from .serializers import EntrySerializer
 from .throttles import ChangeThrottle
 from .views import View
 
@@ -32,10 +33,10 @@ class PhotoView(View):
     @extend_schema(responses=EntrySerializer)
     def get(self, request: Request, photo_id: int) -> Response:
         photo = _photo(request, photo_id)
-        entries = reader.entries_of(request.user.pk, [photo])
-        if not entries:  # the author is being deleted in this moment
+        data = entries_data(reader.entries_of(request.user.pk, [photo]), request)
+        if not data:  # it or its author is being deleted in this moment
             raise Http404
-        return Response(entry_data(entries[0], request))
+        return Response(data[0])
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, photo_id: int) -> Response:
@@ -43,7 +44,7 @@ class PhotoView(View):
         self.check_object_permissions(request, photo)
         with database.atomic():
             # The lock first, as a like does: or the two would wait for each other.
-            Photo.objects.select_for_update().filter(id=photo.pk).first()
+            database.primary(get_photo_model()).select_for_update().filter(id=photo.pk).first()
             photo.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -67,9 +68,11 @@ class LikeView(View):
 def _or_404(change: Callable[[Any, int], bool], request: Request, photo_id: int) -> None:
     try:
         change(request.user, _photo(request, photo_id).pk)
-    except Photo.DoesNotExist as error:
+    except get_photo_model().DoesNotExist as error:
         raise Http404 from error
 
 
-def _photo(request: Request, photo_id: int) -> Photo:
-    return get_object_or_404(not_blocking(Photo.objects.all(), request.user), id=photo_id)
+def _photo(request: Request, photo_id: int) -> Any:
+    return get_object_or_404(
+        not_blocking(get_photo_model()._default_manager.all(), request.user), id=photo_id
+    )

@@ -9,11 +9,10 @@ from django.core.validators import URLValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
-from rest_framework.request import Request
 
-from ..homefeed.reader import Entry
+from ..conf import imported
+from ..exceptions import BadUpload
 from ..models import FanOut, Photo, UploadKey
-from .links import url_of
 
 
 class TextField(serializers.CharField):
@@ -45,7 +44,40 @@ class AuthorField(serializers.PrimaryKeyRelatedField[Any]):
         return super().to_internal_value(data)
 
 
-class UploadSerializer(serializers.Serializer[Photo]):
+class UploadFields(serializers.Serializer[Any]):
+    """What every upload may say: in whose name it comes, and into which circle. Base for the site's own
+    `UPLOAD_SERIALIZER`, which lists those of them that it takes in `Meta.fields`."""
+
+    circle_id = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=2**63 - 1,
+        help_text="a circle of the author's",
+    )
+    user_id = AuthorField(queryset=get_user_model()._default_manager.all(), required=False)
+
+
+class CleanImageField(serializers.FileField):
+    """An image that is decoded and written anew, in the limits of `UPLOAD_MAX_BYTES` and
+    `UPLOAD_MAX_PIXELS`, for the site's own serializers."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return clean_image(super().to_internal_value(data), self.field_name or "image", within_field=True)
+
+
+def clean_image(upload: Any, field: str, *, within_field: bool = False) -> Any:
+    """A clean file of the same picture. Raises `ValidationError`, and `UploadsBusy`."""
+    from ..photos import images  # here, because a site that takes no images need not have Pillow
+
+    try:
+        return images.clean(upload)
+    except BadUpload as error:
+        reasons = [error.reason]
+        raise serializers.ValidationError(reasons if within_field else {field: reasons}) from error
+
+
+class UploadSerializer(UploadFields):
     """The body of an upload: a description and either the URL of a photo or an image file."""
 
     description = TextField(max_length=Photo.DESCRIPTION_LENGTH)
@@ -56,18 +88,12 @@ class UploadSerializer(serializers.Serializer[Photo]):
         help_text="http or https; never fetched by the server",
     )
     image = serializers.FileField(required=False, help_text="JPEG, PNG or WebP")
-    circle_id = serializers.IntegerField(
-        required=False,
-        allow_null=True,
-        min_value=1,
-        max_value=2**63 - 1,
-        help_text="a circle of the author's",
-    )
-    user_id = AuthorField(queryset=get_user_model()._default_manager.all(), required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("photo_url" in attrs) == ("image" in attrs):
             raise serializers.ValidationError({"photo_url": "Give either photo_url or image, and not both."})
+        if "image" in attrs:  # last of all, because it costs most
+            attrs["image"] = clean_image(attrs["image"], "image")
         return attrs
 
 
@@ -82,50 +108,46 @@ class UploadHeaders(serializers.Serializer[Any]):
     )
 
 
-class PhotoSerializer(serializers.ModelSerializer[Photo]):
-    """A photo as its readers get it."""
-
-    photo_url = serializers.SerializerMethodField()
-
-    class Meta:
-        model = Photo
-        fields = ("id", "user_id", "circle_id", "description", "photo_url", "created_at")
-
-    def get_photo_url(self, photo: Photo) -> str:
-        return str(self.context["request"].build_absolute_uri(photo.url))
-
-
-class UploadedPhotoSerializer(PhotoSerializer):
-    """A photo as its uploader gets it: with the URL of its progress."""
-
-    fanout = serializers.SerializerMethodField()
-
-    class Meta(PhotoSerializer.Meta):
-        fields = (*PhotoSerializer.Meta.fields, "fanout")  # type: ignore[assignment]  # one more
-
-    circle_id = serializers.IntegerField(required=False, help_text="if it was posted into one")
-
-    def to_representation(self, photo: Photo) -> dict[str, Any]:
-        data = super().to_representation(photo)
-        if photo.circle_id is None:
-            del data["circle_id"]
-        return data
-
-    def get_fanout(self, photo: Photo) -> str:
-        return url_of(self.context["request"], "fanout", photo.pk)
-
-
 @extend_schema_field({"anyOf": [{"type": "integer"}, {"type": "string"}]})
 class UserIdField(serializers.ReadOnlyField):
     """A user's id, of the type that the site's users have."""
+
+
+class _PhotoFields(serializers.Serializer[Any]):
+    """What the API shows of every photo, and what the site's `PHOTO_SERIALIZER` adds."""
+
+    id = serializers.IntegerField()
+    user_id = UserIdField()
+    circle_id = serializers.IntegerField(allow_null=True)
+    created_at = serializers.DateTimeField()
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        own = imported("PHOTO_SERIALIZER")
+        added = {"description": serializers.CharField(), "photo_url": serializers.URLField()}
+        return super().get_fields() | (added if own is None else own().get_fields())
+
+
+class UploadedPhotoSerializer(_PhotoFields):
+    """A photo as its uploader gets it: with the URL of its progress."""
+
+    circle_id = serializers.IntegerField(required=False, help_text="if it was posted into one")
+    fanout = serializers.URLField()
 
 
 class AuthorSerializer(serializers.Serializer[Any]):
     """What everybody may know of a user."""
 
     id = UserIdField()
-    username = serializers.CharField(help_text="empty where people log in by e-mail")
-    name = serializers.CharField()
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        own = imported("AUTHOR_SERIALIZER")
+        added: dict[str, serializers.Field[Any, Any, Any, Any]] = {
+            "username": serializers.CharField(help_text="empty where people log in by something else"),
+            "name": serializers.CharField(),
+        }
+        if own is not None:  # of what a callable returns nothing is known
+            added = own().get_fields() if hasattr(own, "data") else {}
+        return super().get_fields() | added
 
 
 class MoreSerializer(serializers.Serializer[Any]):
@@ -135,16 +157,13 @@ class MoreSerializer(serializers.Serializer[Any]):
     url = serializers.URLField(help_text="all photos of the author")
 
 
-class EntrySerializer(PhotoSerializer):
+class EntrySerializer(_PhotoFields):
     """A photo in a page."""
 
     author = AuthorSerializer()
     like_count = serializers.IntegerField()
     liked = serializers.BooleanField(help_text="by the caller")
     more = MoreSerializer(required=False)
-
-    class Meta(PhotoSerializer.Meta):
-        fields = (*PhotoSerializer.Meta.fields, "author", "like_count", "liked", "more")  # type: ignore[assignment]  # more of them
 
 
 class FeedPageSerializer(serializers.Serializer[Any]):
@@ -169,25 +188,6 @@ class ProfileSerializer(AuthorSerializer):
     following = serializers.BooleanField()
     muted = serializers.BooleanField()
     blocked = serializers.BooleanField()
-
-
-def entry_data(entry: Entry, request: Request) -> dict[str, Any]:
-    """An entry as `EntrySerializer` describes it; by hand, because a page is made of nothing else."""
-    photo, author = entry.photo, entry.author
-    data = {
-        "id": photo.id,
-        "user_id": photo.user_id,
-        "circle_id": photo.circle_id,
-        "description": photo.description,
-        "photo_url": photo.url if "://" in photo.url else request.build_absolute_uri(photo.url),
-        "created_at": photo.created_at,
-        "author": {"id": author.id, "username": author.username, "name": author.name},
-        "like_count": photo.like_count,
-        "liked": entry.liked,
-    }
-    if entry.more:
-        data["more"] = {"count": entry.more, "url": url_of(request, "user-photos", author.id)}
-    return data
 
 
 class ProgressSerializer(serializers.Serializer[Any]):

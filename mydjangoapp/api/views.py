@@ -2,59 +2,64 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.shortcuts import get_object_or_404
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
-from rest_framework.authentication import SessionAuthentication
-from rest_framework.authtoken.serializers import AuthTokenSerializer
-from rest_framework.authtoken.views import ObtainAuthToken
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission, IsAdminUser, IsAuthenticated
-from rest_framework.renderers import JSONRenderer
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from .. import tasks, uploads
+from ..conf import all_imported, imported
 from ..exceptions import BadUpload, NotAMember
 from ..fanout import progress, rescue
-from ..models import FanOut, Photo
-from ..photos import images
-from .authentication import TokenAuthentication
+from ..models import FanOut, get_photo_model
+from .answers import uploaded_data
 from .outages import AnswersWhenAway
-from .parsers import BoundedFormParser, BoundedJSONParser, BoundedMultiPartParser
+from .parsers import BoundedJSONParser, BoundedMultiPartParser
 from .permissions import IsAuthorOrStaff
 from .serializers import (
     ProgressSerializer,
-    TokenSerializer,
     UploadedPhotoSerializer,
     UploadHeaders,
     UploadSerializer,
 )
-from .throttles import TokenNameThrottle, TokenThrottle, UploadThrottle
+from .throttles import UploadThrottle
 
 
 class View(AnswersWhenAway):
-    """JSON out, logged in by token or session. The token comes first, so that a refusal is a 401."""
+    """Logged in, and answered, as the site's settings say: by token or session, in JSON. The token comes
+    first, so that a refusal is a 401."""
 
-    authentication_classes = (TokenAuthentication, SessionAuthentication)
+    schema = AutoSchema()
     permission_classes: tuple[type[BasePermission], ...] = (IsAuthenticated,)
     parser_classes: tuple[type[BaseParser], ...] = (BoundedJSONParser,)
-    renderer_classes = (JSONRenderer,)
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """`AUTHENTICATION_CLASSES`."""
+        return [one() for one in _classes("AUTHENTICATION_CLASSES")]
+
+    def get_permissions(self) -> list[Any]:
+        """The view's own, then `PERMISSION_CLASSES`."""
+        return [one() for one in dict.fromkeys((*self.permission_classes, *_classes("PERMISSION_CLASSES")))]
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        """`RENDERER_CLASSES`."""
+        return [one() for one in _classes("RENDERER_CLASSES")]
 
 
-class TokenView(AnswersWhenAway, ObtainAuthToken):
-    """Username and password for a token, to be sent as `Authorization: Token …`."""
-
-    authentication_classes = ()  # or a password could be tried by Basic, past the throttle
-    parser_classes = (BoundedJSONParser, BoundedFormParser)
-    renderer_classes = (JSONRenderer,)
-    throttle_classes = (TokenThrottle, TokenNameThrottle)
-
-    @extend_schema(request=AuthTokenSerializer, responses=TokenSerializer, auth=[])
-    def post(self, request: Request, *args: object, **kwargs: object) -> Response:
-        return super().post(request, *args, **kwargs)
+def _classes(setting: str) -> list[Any]:
+    classes = all_imported(setting)
+    return list(getattr(api_settings, f"DEFAULT_{setting}")) if classes is None else classes
 
 
 class UploadView(View):
@@ -77,24 +82,22 @@ class UploadView(View):
     def post(self, request: Request) -> Response:
         context = {"request": request}
         key = _idempotency_key(request)
-        body = UploadSerializer(data=request.data, context=context)
+        own = imported("UPLOAD_SERIALIZER")
+        body = (own or UploadSerializer)(data=request.data, context=context)
         body.is_valid(raise_exception=True)
-        given = body.validated_data
+        fields = body.validated_data
+        author, circle = fields.pop("user_id", request.user), fields.pop("circle_id", None)
+        options = {"circle": circle, "idempotency_key": key, "caller": request.user}
         try:
-            photo = uploads.publish(
-                given.get("user_id", request.user),
-                description=given["description"],
-                photo_url=given.get("photo_url", ""),
-                image=images.clean(given["image"]) if "image" in given else None,
-                circle=given.get("circle_id"),
-                idempotency_key=key,
-                caller=request.user,
-            )
+            if own is None:
+                photo = uploads.publish(author, **options, **fields)
+            else:
+                photo = uploads.publish_with(body.save, author, **options)
         except NotAMember as error:
             raise PermissionDenied(str(error)) from error
         except BadUpload as error:
             raise ValidationError({error.field: [error.reason]}) from error
-        return Response(UploadedPhotoSerializer(photo, context=context).data, status.HTTP_201_CREATED)
+        return Response(uploaded_data(photo, request), status.HTTP_201_CREATED)
 
 
 def _idempotency_key(request: Request) -> str | None:
@@ -113,7 +116,7 @@ class FanOutView(View):
 
     @extend_schema(responses=ProgressSerializer)
     def get(self, request: Request, photo_id: int) -> Response:
-        photo = get_object_or_404(Photo, id=photo_id)
+        photo = get_object_or_404(get_photo_model()._default_manager.all(), id=photo_id)
         self.check_object_permissions(request, photo)
         row = get_object_or_404(FanOut, photo=photo)
         return Response(ProgressSerializer(progress.of(row, photo.created_at)).data)
@@ -133,7 +136,7 @@ class RetryView(View):
         },
     )
     def post(self, request: Request, photo_id: int) -> Response:
-        photo = get_object_or_404(Photo, id=photo_id)
+        photo = get_object_or_404(get_photo_model()._default_manager.all(), id=photo_id)
         if not rescue.retry(tasks.enqueue, [photo_id]):
             raise NotFailed
         row = get_object_or_404(FanOut, photo=photo)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..connections import database
 from ..exceptions import BadUpload, NotAMember
-from ..models import Circle, CircleMembership
+from ..models import Circle, CircleMembership, get_photo_model
 
 
 def create(user: Any, *, name: str, description: str = "") -> Circle:
@@ -34,6 +34,16 @@ def leave(user: Any, circle: Any) -> bool:
 def is_member(user: Any, circle: Any) -> bool:
     """Whether they may post there."""
     return database.primary(CircleMembership).filter(circle=circle, user=user).exists()
+
+
+def keep(circle_id: int) -> None:
+    """Keeps a circle from being deleted until the open transaction ends, where the photo's own reference to
+    it does not: photos of a model of the site's own have none. Raises `BadUpload` if it is gone."""
+    if any(field.attname == "circle_id" and field.is_relation for field in get_photo_model()._meta.fields):
+        return
+    circle = Circle.objects.using(database.writer()).filter(pk=circle_id)
+    if circle.select_for_update().first() is None:
+        raise BadUpload("circle_id", f"There is no circle {circle_id}.")
 
 
 def check_may_post(user: Any, circle: Any) -> int:

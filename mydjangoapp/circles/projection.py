@@ -16,7 +16,7 @@ from ..connections import broker, database
 from ..connections.redis_server import Script
 from ..homefeed import turns
 from ..homefeed.feeds_redis import client, edge, store
-from ..models import Like, Photo, UserId
+from ..models import Like, UserId, author_column, get_photo_model
 from . import keys
 
 KEPT_DAYS = 30
@@ -145,8 +145,8 @@ def ranking_from_sql(circle_id: int, day: date, limit: int | None) -> list[tuple
     queries, whose cost does not grow with the circle."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     end = begin + timedelta(days=1)
-    photos = database.primary(Photo).filter(circle=circle_id).order_by("-id").values_list("id", "created_at")
-    posted = dict(photos[:AT_ONCE])
+    photos = database.primary(get_photo_model()).filter(circle_id=circle_id).order_by("-id")
+    posted = dict(photos.values_list("id", "created_at")[:AT_ONCE])
     likes = database.primary(Like).filter(photo__in=list(posted), created_at__gte=begin, created_at__lt=end)
     counted = dict(likes.order_by().values_list("photo").annotate(Count("id")))
     scores = {
@@ -167,7 +167,8 @@ def forget(circle_id: int) -> None:
             break
         photos = [int(photo) for photo in found]
         last = photos[-1]
-        authors = set(database.primary(Photo).filter(id__in=photos).values_list("user_id", flat=True))
+        there = database.primary(get_photo_model()).filter(id__in=photos)
+        authors = set(there.values_list(author_column(), flat=True))
         with edge():
             client().unlink(
                 keys.rebuilding(key), *(keys.of_author_in_circle(circle_id, user) for user in authors)

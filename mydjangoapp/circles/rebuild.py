@@ -15,7 +15,7 @@ from ..connections import database
 from ..connections.paging import in_pages
 from ..homefeed import turns
 from ..homefeed.feeds_redis import client, edge
-from ..models import Circle, Like, Photo, UserId
+from ..models import Circle, Like, UserId, author_column, author_is, get_photo_model
 from . import keys
 from .projection import AT_ONCE, KEPT_DAYS, Liked, count_likes, day_of, expiry, is_kept, remove, today
 
@@ -38,11 +38,11 @@ def rebuild(circle: Circle) -> int:
     While the site runs: what comes in meanwhile is counted, whichever is first. Rankings are short of some
     likes until it has ended. A round trip per 1,000 photos, and per day of 1,000 likes.
     """
-    photos = database.primary(Photo).filter(circle=circle).order_by("id")
+    photos = database.primary(get_photo_model()).filter(circle_id=circle.pk).order_by("id")
     run_id = _run_id()
     _forget(circle)
     number = 0
-    for some in in_pages(photos.values_list("id", "user_id", "created_at"), size=AT_ONCE):
+    for some in in_pages(photos.values_list("id", author_column(), "created_at"), size=AT_ONCE):
         number += len(some)
         _add_many(circle.pk, some)
         there = set(photos.filter(id__in=[photo for photo, *_ in some]).values_list("id", flat=True))
@@ -58,7 +58,7 @@ def rebuild(circle: Circle) -> int:
 
 def rebuild_author(user_id: UserId) -> int:
     """Makes `photos:{user}` anew from SQL; returns how many photos that are."""
-    photos = database.primary(Photo).filter(user=user_id).order_by("id")
+    photos = database.primary(get_photo_model()).filter(author_is(user_id)).order_by("id")
     photo_ids = photos.values_list("id", flat=True)
     run_id = _run_id()
     with edge():
@@ -85,9 +85,8 @@ def _run_id() -> str:
 
 
 def _forget(circle: Circle) -> None:
-    authors = (
-        database.primary(Photo).filter(circle=circle).order_by().values_list("user_id", flat=True).distinct()
-    )
+    photos = database.primary(get_photo_model()).filter(circle_id=circle.pk)
+    authors = photos.order_by().values_list(author_column(), flat=True).distinct()
     days = [today() - timedelta(days=ago) for ago in range(KEPT_DAYS + 1)]
     kept = [keys.of_circle(circle.pk), keys.complete(circle.pk)]
     kept += [make(circle.pk, day) for day in days for make in (keys.hot, keys.counted)]
@@ -112,7 +111,7 @@ def _add_many(circle_id: int, photos: Iterable[tuple[int, Any, datetime]]) -> No
 
 def _count_again(circle: Circle) -> None:
     begin = datetime.combine(today() - timedelta(days=KEPT_DAYS), datetime.min.time(), UTC)
-    likes = database.primary(Like).filter(photo__circle=circle, created_at__gte=begin).order_by("id")
+    likes = database.primary(Like).filter(photo__circle_id=circle.pk, created_at__gte=begin).order_by("id")
     for some in in_pages(likes, size=AT_ONCE):
         by_day = map_reduce(
             some,
@@ -122,7 +121,7 @@ def _count_again(circle: Circle) -> None:
         for day, given in by_day.items():
             count_likes(circle.pk, day, given)
             liked = {one.photo for one in given}
-            there = database.primary(Photo).filter(circle=circle, id__in=liked).values_list("id", flat=True)
-            if gone := liked - set(there):
+            there = database.primary(get_photo_model()).filter(circle_id=circle.pk, id__in=liked)
+            if gone := liked - set(there.values_list("id", flat=True)):
                 with edge():
                     client().zrem(keys.hot(circle.pk, day), *map(str, gone))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..exceptions import FeedError
 from ..homefeed import reader
 from ..homefeed.reader import Entry
-from ..models import Circle, Photo
+from ..models import Circle, get_photo_model
 from ..photos.visibility import not_blocking
 from . import projection
 
@@ -28,7 +28,7 @@ class Ranked(NamedTuple):
 def best_of(circle: Circle, day: date, user: Any, limit: int) -> list[Ranked]:
     """The best first, of equal ones the newest. While Redis is away, or has lost some, they come from SQL."""
     scores = dict(_ranking(circle, day, limit + SPARE))
-    photos = not_blocking(Photo.objects.filter(circle=circle, id__in=scores), user)
+    photos = not_blocking(get_photo_model()._default_manager.filter(circle_id=circle.pk, id__in=scores), user)
     there = {photo.pk: photo for photo in photos}
     best = [there[id_] for id_ in scores if id_ in there][:limit]
     return [Ranked(entry, scores[entry.photo.id]) for entry in reader.entries_of(user.pk, best)]

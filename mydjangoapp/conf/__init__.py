@@ -12,10 +12,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.utils.module_loading import import_string
+
+from ..exceptions import BadSetting
 from .kinds import DICT_NAME, Setting, configured
 from .settings import Conf
 
-__all__ = ["Conf", "as_markdown", "conf", "configured", "declared", "from_environ"]
+__all__ = [
+    "Conf",
+    "all_imported",
+    "as_markdown",
+    "conf",
+    "configured",
+    "declared",
+    "from_environ",
+    "imported",
+]
 
 OWN_NAMES = ("REDIS_URL", "EVENTS_URL")  # environment variables that count without the prefix, too
 
@@ -46,6 +58,25 @@ def from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
         if name not in found and environ.get(name):
             found[name] = environ[name]
     return found
+
+
+def imported(name: str) -> Any:
+    """What the dotted path in this setting names; None if the setting is None. Raises `BadSetting`."""
+    path = getattr(conf, name)
+    return None if path is None else _imported(name, path)
+
+
+def all_imported(name: str) -> list[Any] | None:
+    """The same for a setting of several paths."""
+    paths = getattr(conf, name)
+    return None if paths is None else [_imported(name, path) for path in paths]
+
+
+def _imported(name: str, path: str) -> Any:
+    try:
+        return import_string(path)
+    except ImportError as error:
+        raise BadSetting(name, f"names {path!r}, which cannot be imported ({error})") from error
 
 
 def as_markdown() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, overload
 from urllib.parse import urlsplit
 
@@ -101,6 +101,35 @@ def seconds(default: float, *, why: str) -> Setting[float]:
     return Setting(default, unit="seconds", why=why, parse=float, problem=problem)
 
 
+def dotted_path(*, unit: str, why: str) -> Setting[str | None]:
+    """What a dotted path names; `conf.imported` gives the thing itself."""
+
+    def problem(value: Any) -> str | None:
+        if value is None or _is_path(value):
+            return None
+        return f"must be None or a dotted path like 'shop.feeds.name', not {value!r}"
+
+    return Setting(None, unit=unit, why=why, parse=lambda text: text or None, problem=problem)
+
+
+def dotted_paths(*default: str, unit: str, why: str) -> Setting[Sequence[str] | None]:
+    """Several of them, in order."""
+
+    def problem(value: Any) -> str | None:
+        if value is None or (isinstance(value, list | tuple) and all(map(_is_path, value))):
+            return None
+        return f"must be None or a list of dotted paths like 'shop.feeds.Name', not {value!r}"
+
+    def parse(text: str) -> Sequence[str] | None:
+        return tuple(text.split()) if text else None
+
+    return Setting(default, unit=unit, why=why, parse=parse, problem=problem)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", value) is not None
+
+
 def redis_problem(value: Any) -> str | None:
     if not isinstance(value, str) or urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
         return "must be a URL that starts with redis://, rediss:// or unix://"
@@ -111,6 +140,12 @@ def prefix_problem(value: Any) -> str | None:
     if not isinstance(value, str) or any(c.isspace() or c in "{}*?[]" for c in value):
         return f"must be a string without spaces, braces or wildcards, not {value!r}"
     return None
+
+
+def field_problem(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and value.isidentifier()):
+        return None
+    return f"must be None or the name of a field, not {value!r}"
 
 
 def on_unfollow_problem(value: Any) -> str | None:

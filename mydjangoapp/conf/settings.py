@@ -9,8 +9,11 @@ from collections.abc import Mapping
 
 from .kinds import (
     Setting,
+    dotted_path,
+    dotted_paths,
     events_problem,
     events_topics_problem,
+    field_problem,
     number,
     number_or_none,
     on_unfollow_problem,
@@ -190,6 +193,44 @@ class Conf:
     EVENTS_DRAIN = seconds(
         10.0,
         why="how long a worker that is told to stop may take to finish what it has in hand",
+    )
+    PUBLIC_NAME: Setting[str | None] = Setting(
+        None,
+        unit="field",
+        why="the field of the user model that others see as `username`; None: `username` where people log in "
+        "by a field of that name and it is no e-mail address, else nothing",
+        parse=lambda text: text or None,
+        problem=field_problem,
+    )
+    AUTHOR_SERIALIZER = dotted_path(
+        unit="serializer or callable",
+        why="what others see of a user instead of `username` and `name`: a serializer, or a callable that "
+        "gets the user and returns a dict; it is kept in the cache until the user is saved",
+    )
+    PHOTO_SERIALIZER = dotted_path(
+        unit="serializer",
+        why="what the API shows of a photo of the site's own model besides what it shows of every photo; "
+        "a class method `prefetch(photos)` may add to the query",
+    )
+    UPLOAD_SERIALIZER = dotted_path(
+        unit="serializer",
+        why="what `POST /upload/` takes, for a photo model of the site's own; it saves the photo",
+    )
+    AUTHENTICATION_CLASSES = dotted_paths(
+        "mydjangoapp.api.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+        unit="classes",
+        why="how the API finds out who calls; None: REST framework's own setting of the site",
+    )
+    PERMISSION_CLASSES = dotted_paths(
+        "rest_framework.permissions.IsAuthenticated",
+        unit="classes",
+        why="who may use the API, beyond being logged in; None: REST framework's own setting of the site",
+    )
+    RENDERER_CLASSES = dotted_paths(
+        "rest_framework.renderers.JSONRenderer",
+        unit="classes",
+        why="the forms in which the API answers; None: REST framework's own setting of the site",
     )
     UPLOAD_MAX_BYTES = number(10 * 1024 * 1024, unit="bytes", why="largest image file that is taken")
     UPLOAD_MAX_PIXELS = number(

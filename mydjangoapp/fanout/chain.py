@@ -19,7 +19,7 @@ from ..connections import database
 from ..exceptions import FollowersBeingRebuilt
 from ..homefeed import delivery, followers
 from ..homefeed.delivery import Beginning, Claim, Message, Status, Verdict
-from ..models import FanOut, Photo, UserId
+from ..models import FanOut, UserId, get_photo_model
 from . import ledger
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def _is_left_to_readers(batch: Claim) -> bool:
     # The list's length counts those who have left, too: SQL decides.
     if conf.PULL_ABOVE is None or not followers.are_more_than(author_id, conf.PULL_ABOVE):
         return False
-    database.primary(Photo).filter(id=photo_id).update(pulled=True)
+    database.primary(get_photo_model()).filter(id=photo_id).update(pulled=True)
     delivery.note_pulled(photo_id)
     total = batch.total
     with database.atomic():

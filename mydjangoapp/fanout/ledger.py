@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
@@ -17,7 +18,7 @@ from ..connections import database
 from ..connections.compiled import CompiledQuery
 from ..exceptions import FeedError, PhotoIdTooLarge
 from ..homefeed import delivery
-from ..models import FanOut, Photo, UserId
+from ..models import FanOut, UserId, author_column, get_photo_model
 from ..models.fanout import FanOutQuerySet
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ def rows() -> FanOutQuerySet:
     return FanOut.objects.using(database.writer())
 
 
-def open_for(photo: Photo) -> FanOut:
+def open_for(photo: Any) -> FanOut:
     """Writes the fan-out of a new photo, in the photo's own transaction. Raises `PhotoIdTooLarge`."""
     if problem := _id_problem(photo.pk):
         raise PhotoIdTooLarge(problem)
@@ -84,13 +85,15 @@ def _entry(photo_id: int) -> Entry | None:
 # Every small fan-out asks it.
 _ENTRY = CompiledQuery(
     lambda alias: (
-        FanOut.objects.using(alias).of(0).values_list("photo__user_id", "state", "created_at", "attempts")
+        FanOut.objects.using(alias)
+        .of(0)
+        .values_list(f"photo__{author_column()}", "state", "created_at", "attempts")
     )
 )
 
 
 def _entry_of_photo_without(photo_id: int) -> Entry | None:
-    photo = database.primary(Photo).filter(id=photo_id).first()
+    photo = database.primary(get_photo_model()).filter(id=photo_id).first()
     if photo is None:
         cancel(photo_id)
         return None
@@ -98,7 +101,7 @@ def _entry_of_photo_without(photo_id: int) -> Entry | None:
         logger.info("photo %s is older than the ledger: it has been carried", photo_id)
         return None
     row, made = rows().get_or_create(photo=photo)
-    return Entry(photo.user_id, row.state, row.created_at, row.attempts, was_missing=made)
+    return Entry(photo.author_key, row.state, row.created_at, row.attempts, was_missing=made)
 
 
 def record(figures: delivery.Claim | delivery.Counters) -> bool:
@@ -118,8 +121,8 @@ def record(figures: delivery.Claim | delivery.Counters) -> bool:
 
 def authors(photo_ids: Iterable[int]) -> dict[int, UserId]:
     """The authors of those photos that are there. One query."""
-    photos = database.primary(Photo).filter(id__in=list(photo_ids))
-    return dict(photos.values_list("id", "user_id"))
+    photos = database.primary(get_photo_model()).filter(id__in=list(photo_ids))
+    return dict(photos.values_list("id", author_column()))
 
 
 def give_up(photo_id: int, author_id: UserId, why: str, *, attempts: int = 0) -> None:

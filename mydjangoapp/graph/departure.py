@@ -8,7 +8,7 @@ from more_itertools import batched
 from .. import domain_events, outbox
 from ..connections import database
 from ..homefeed.followers import Change
-from ..models import Follow, Like, Photo, UserId
+from ..models import Follow, Like, UserId, get_photo_model
 from .commits import bring_in_on_commit
 
 ROWS_PER_QUERY = 1_000
@@ -19,7 +19,7 @@ def user_leaves(user_id: UserId) -> None:
     likes back and drops their own keys. In the transaction that deletes them."""
     liked = list(database.primary(Like).filter(user=user_id).values_list("photo_id", flat=True))
     for photo_ids in batched(liked, ROWS_PER_QUERY):
-        photos = database.primary(Photo).filter(id__in=photo_ids, like_count__gt=0)
+        photos = database.primary(get_photo_model()).filter(id__in=photo_ids, like_count__gt=0)
         photos.update(like_count=F("like_count") - 1)
         outbox.photos_changed(*photo_ids)
     _announce(user_id)

@@ -11,7 +11,7 @@ from ..connections import database
 from ..exceptions import Blocked
 from ..homefeed import followers, relations
 from ..homefeed.followers import Change
-from ..models import Follow, PastFollow, Photo, UserId
+from ..models import Follow, PastFollow, UserId, author_is, get_photo_model
 from .commits import bring_in_on_commit
 from .ids import id_of, two_ids
 from .locks import blocks, lock_to_follow
@@ -46,7 +46,7 @@ def unfollow(follower: Any, followee: Any) -> bool:
     with database.atomic():
         ended = end_follow(follower_id, followee_id)
         if ended and conf.ON_UNFOLLOW == "keep":
-            photo_ids = database.primary(Photo).filter(user=followee_id).order_by("-id")
+            photo_ids = database.primary(get_photo_model()).filter(author_is(followee_id)).order_by("-id")
             newest = photo_ids.values_list("id", flat=True).first()
             PastFollow.objects.update_or_create(
                 follower_id=follower_id, followee_id=followee_id, defaults={"upto": newest or 0}

@@ -22,7 +22,7 @@ from more_itertools import peekable
 from ..conf import conf
 from ..connections import database
 from ..exceptions import FeedError
-from ..models import Photo, UserId
+from ..models import AbstractPhoto, UserId
 from ..photos import row_cache, rows, visibility
 from ..photos.kinds import Kind, recent
 from . import rebuild
@@ -84,7 +84,7 @@ def newer(user_id: UserId, *, limit: int, after: int) -> Page:
     return Page(entries, entries[-1].last, entries[0].photo.id)
 
 
-def entries_of(user_id: UserId, photos: Iterable[Photo]) -> list[Entry]:
+def entries_of(user_id: UserId, photos: Iterable[AbstractPhoto]) -> list[Entry]:
     """These photos, read already, as `user` gets them; whether they may see them is not asked.
     One query for their likes, authors from the cache."""
     found = list(rows.of_photos(photos))

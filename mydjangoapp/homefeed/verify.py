@@ -15,7 +15,7 @@ from more_itertools import batched
 
 from ..conf import conf
 from ..connections import database
-from ..models import FanOut, Follow, Photo, UserId
+from ..models import FanOut, Follow, UserId, get_photo_model
 from ..photos import visibility
 from . import followers, keys, rebuild
 from .delivery import trim_slack
@@ -109,7 +109,7 @@ def _is_id(text: bytes) -> bool:
 def _known(user_id: UserId, ids: set[int]) -> set[int]:
     """Of these ids those that belong into the user's list, and those of photos that were deleted."""
     fanouts = set(database.primary(FanOut).filter(photo_id__in=ids).values_list("photo_id", flat=True))
-    photos = set(database.primary(Photo).filter(id__in=ids).values_list("id", flat=True))
+    photos = set(database.primary(get_photo_model()).filter(id__in=ids).values_list("id", flat=True))
     carried = set(
         visibility.carried_to(user_id)
         .using(database.writer())

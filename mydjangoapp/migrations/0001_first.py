@@ -5,6 +5,8 @@ import mydjangoapp.models.photo
 from django.conf import settings
 from django.db import migrations, models
 
+from mydjangoapp.models.photo_model import SETTING, photo_model_name
+
 
 class Migration(migrations.Migration):
 
@@ -12,6 +14,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+        migrations.swappable_dependency(photo_model_name()),
     ]
 
     operations = [
@@ -27,6 +30,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'swappable': SETTING,
                 'permissions': [('upload_for_others', "Can upload photos in other users' names")],
             },
         ),
@@ -44,7 +48,7 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
                 ('attempts', models.PositiveIntegerField(default=0, help_text='starts without progress in between')),
                 ('last_error', models.TextField(blank=True)),
-                ('photo', models.OneToOneField(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='fanout', to='mydjangoapp.photo')),
+                ('photo', models.OneToOneField(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='fanout', to=photo_model_name())),
             ],
             options={
                 'ordering': ['-id'],
@@ -56,7 +60,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
                 ('key', models.CharField(max_length=255)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('photo', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mydjangoapp.photo')),
+                ('photo', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=photo_model_name())),
                 ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
         ),

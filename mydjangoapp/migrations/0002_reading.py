@@ -4,6 +4,8 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
+from mydjangoapp.models.photo_model import photo_model_name
+
 
 class Migration(migrations.Migration):
 
@@ -72,7 +74,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='like',
             name='photo',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='likes', to='mydjangoapp.photo'),
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='likes', to=photo_model_name()),
         ),
         migrations.AddField(
             model_name='like',

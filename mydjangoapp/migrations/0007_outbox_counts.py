@@ -7,6 +7,8 @@ from django.conf import settings
 from django.db import migrations, models
 from django.db.models.functions import Coalesce
 
+from mydjangoapp.models.photo_model import photo_model_name
+
 
 def count_members(apps: Any, schema_editor: Any) -> None:
     """Of the circles that there are."""
@@ -44,7 +46,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='like',
             name='photo',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='likes', to='mydjangoapp.photo'),
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='likes', to=photo_model_name()),
         ),
         migrations.AddIndex(
             model_name='like',

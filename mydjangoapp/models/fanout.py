@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from .photo_model import photo_model_name
+
 
 class FanOutQuerySet(models.QuerySet["FanOut"]):
     """The ledger's verbs. Those that change rows change open ones only, unless they say otherwise, and return
@@ -96,8 +98,8 @@ class FanOut(models.Model):
     OPEN = (State.WAITING, State.RUNNING)
 
     id = models.BigAutoField(primary_key=True)
-    photo = models.OneToOneField(
-        "mydjangoapp.Photo", on_delete=models.DO_NOTHING, db_constraint=False, related_name="fanout"
+    photo: models.OneToOneField[Any, Any] = models.OneToOneField(
+        photo_model_name(), on_delete=models.DO_NOTHING, db_constraint=False, related_name="fanout"
     )
     state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
     cursor = models.BigIntegerField(default=0, help_text="index into the follower list")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
+
+from .photo_model import photo_model_name
 
 
 class Like(models.Model):
@@ -13,8 +17,8 @@ class Like(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
     )
-    photo = models.ForeignKey(
-        "mydjangoapp.Photo", on_delete=models.CASCADE, related_name="likes", db_index=False
+    photo: models.ForeignKey[Any, Any] = models.ForeignKey(
+        photo_model_name(), on_delete=models.CASCADE, related_name="+", db_index=False
     )
     created_at = models.DateTimeField(auto_now_add=True)
 

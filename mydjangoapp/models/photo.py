@@ -1,15 +1,18 @@
-"""What an author publishes."""
+"""What an author publishes, where the site has no photo model of its own."""
 
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from django.conf import settings
-from django.db import models, router, transaction
+from django.db import models
+
+from ..exceptions import BadUpload
+from .abstract_photo import AbstractPhoto, photo_indexes
 
 
-def image_path(photo: Photo, filename: str) -> str:
+def image_path(photo: Any, filename: str) -> str:
     """A place that cannot be guessed and carries nothing of the name the file came with.
 
     Only the ending is kept, and that was set by `images.clean`, not by the client. Two leading
@@ -19,24 +22,21 @@ def image_path(photo: Photo, filename: str) -> str:
     return f"photos/{name[:2]}/{name}.{filename.rsplit('.', 1)[-1]}"
 
 
-class Photo(models.Model):
+class Photo(AbstractPhoto):
     """A photo: either the URL of one that is kept elsewhere, or an image file of our own.
 
     Saving a new one, by whatever way, opens its fan-out (see `uploads.py`). Ids grow: the feed is
     ordered by them.
     """
 
+    FILE_FIELD: ClassVar[str] = "image"
     DESCRIPTION_LENGTH = 2_000
     URL_LENGTH = 2_000
-    COUNTED = ("like_count", "pulled")
 
-    id = models.BigAutoField(primary_key=True)
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="photos", db_index=False
-    )
     description = models.CharField(max_length=DESCRIPTION_LENGTH)
     photo_url = models.URLField(max_length=URL_LENGTH, blank=True)
-    image = models.ImageField(upload_to=image_path, blank=True, max_length=100)
+    # A FileField: an ImageField would open each file again, and want Pillow of sites that take no images.
+    image = models.FileField(upload_to=image_path, blank=True, max_length=100)
     circle = models.ForeignKey(
         "mydjangoapp.Circle",
         null=True,
@@ -45,32 +45,17 @@ class Photo(models.Model):
         related_name="photos",
         db_index=False,
     )
-    created_at = models.DateTimeField(auto_now_add=True)
-    like_count = models.PositiveIntegerField(default=0, editable=False)
-    pulled = models.BooleanField(
-        default=False, editable=False, help_text="not pushed: its author has more than PULL_ABOVE followers"
-    )
 
-    class Meta:
-        ordering = ["-id"]
-        indexes = [
-            models.Index(fields=["user", "-id"], name="photo_user_newest"),
-            models.Index(fields=["circle", "-id"], name="photo_circle_newest"),
-            models.Index(fields=["user", "-id"], name="photo_pulled", condition=models.Q(pulled=True)),
-        ]
-        permissions = [("upload_for_others", "Can upload photos in other users' names")]
+    class Meta(AbstractPhoto.Meta):
+        abstract = False
+        swappable = "MYDJANGOAPP_PHOTO_MODEL"
+        indexes = photo_indexes("photo", circle="circle")
 
-    def __str__(self) -> str:
-        return f"photo {self.pk}"
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Saves it; what others count meanwhile, `like_count` and `pulled`, is not written back."""
-        if not self._state.adding and kwargs.get("update_fields") is None and not kwargs.get("force_insert"):
-            fields = (field.name for field in self._meta.concrete_fields if not field.primary_key)
-            kwargs["update_fields"] = [name for name in fields if name not in self.COUNTED]
-        # With the fan-out that its signal writes: a photo alone would be carried to nobody.
-        with transaction.atomic(using=kwargs.get("using") or router.db_for_write(type(self), instance=self)):
-            super().save(*args, **kwargs)
+    @classmethod
+    def check_upload(cls, fields: Mapping[str, Any]) -> None:
+        """Either a URL or an image."""
+        if bool(fields.get("photo_url")) == ("image" in fields):
+            raise BadUpload("photo_url", "Give either photo_url or image, and not both.")
 
     @property
     def url(self) -> str:

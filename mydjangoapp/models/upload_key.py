@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
+
+from .photo_model import photo_model_name
 
 
 class UploadKey(models.Model):
@@ -16,7 +20,9 @@ class UploadKey(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
     )
     key = models.CharField(max_length=LENGTH)
-    photo = models.ForeignKey("mydjangoapp.Photo", on_delete=models.CASCADE, related_name="+")
+    photo: models.ForeignKey[Any, Any] = models.ForeignKey(
+        photo_model_name(), on_delete=models.CASCADE, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 
+from ..conf import conf, imported
 from ..connections import database
-from ..models import Like, Photo, UserId
+from ..models import AbstractPhoto, Like, UserId, get_photo_model
 from .kinds import Kind
 
 
 class PhotoRow(NamedTuple):
-    """A photo. `url` is absolute for one kept elsewhere, else relative to the site."""
+    """A photo. `url` is absolute for one kept elsewhere, else relative to the site. `description` and `url`
+    are empty where the site's model has none."""
 
     id: int
     user_id: UserId
@@ -27,25 +29,47 @@ class PhotoRow(NamedTuple):
 
 
 class AuthorRow(NamedTuple):
-    """What everybody may know of a user; `username` and `name` may be empty."""
+    """What everybody may know of a user; `username` and `name` may be empty. `fields`: what the site's
+    `AUTHOR_SERIALIZER` shows instead of them."""
 
     id: Any
     username: str
     name: str
+    fields: Mapping[str, Any] | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """As JSON has it."""
+        if self.fields is None:
+            return {"id": self.id, "username": self.username, "name": self.name}
+        return {"id": self.id, **self.fields}
 
 
-def of_photos(photos: Iterable[Photo]) -> Iterator[PhotoRow]:
+def of_photos(photos: Iterable[AbstractPhoto]) -> Iterator[PhotoRow]:
     """Rows of photos that have been read already."""
     for p in photos:
         created_at = p.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        yield PhotoRow(p.pk, p.user_id, p.description, p.url, created_at, p.like_count, p.circle_id)
+        text = getattr(p, "description", "")
+        yield PhotoRow(p.pk, p.author_key, text, p.url, created_at, p.like_count, p.circle_id)
 
 
 def of_author(user: Any) -> AuthorRow:
-    """The public part of a user, of whatever model the site has. Never an e-mail address: where people log in
-    by one, or give one as their name, that stays empty."""
-    name = user.get_full_name() if hasattr(user, "get_full_name") else ""
-    return AuthorRow(user.pk, _without_address(str(user.get_username())), _without_address(str(name)))
+    """The public part of a user, of whatever model the site has.
+
+    Never what people log in by, unless they call it their username, and never an e-mail address that the site
+    has not named itself: that stays empty.
+    """
+    name = _without_address(str(user.get_full_name())) if hasattr(user, "get_full_name") else ""
+    serializer = imported("AUTHOR_SERIALIZER")
+    if serializer is None:
+        return AuthorRow(user.pk, _public_name(user), name)
+    fields = serializer(user).data if hasattr(serializer, "data") else serializer(user)
+    return AuthorRow(user.pk, _public_name(user), name, dict(fields))
+
+
+def _public_name(user: Any) -> str:
+    if conf.PUBLIC_NAME is not None:
+        return str(getattr(user, conf.PUBLIC_NAME) or "")
+    return _without_address(str(user.get_username())) if user.USERNAME_FIELD == "username" else ""
 
 
 def _without_address(text: str) -> str:
@@ -53,7 +77,7 @@ def _without_address(text: str) -> str:
 
 
 def _photos(ids: list[int]) -> Mapping[int, PhotoRow]:
-    return {row.id: row for row in of_photos(database.primary(Photo).filter(id__in=ids))}
+    return {row.id: row for row in of_photos(database.primary(get_photo_model()).filter(id__in=ids))}
 
 
 def _authors(ids: list[Any]) -> Mapping[Any, AuthorRow]:

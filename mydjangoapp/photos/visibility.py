@@ -11,31 +11,41 @@ from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Val
 
 from ..conf import conf
 from ..connections import database
-from ..models import Block, Follow, Mute, PastFollow, Photo, UserId
+from ..models import (
+    Block,
+    Follow,
+    Mute,
+    PastFollow,
+    UserId,
+    author_column,
+    author_is,
+    get_photo_model,
+)
 
 
-def visible_to(user_id: UserId) -> QuerySet[Photo]:
+def visible_to(user_id: UserId) -> QuerySet[Any]:
     """The feed itself, newest first."""
     out_of_sight = (
-        Q(user_id__in=Mute.objects.filter(muter=user_id).values("muted"))
-        | Q(user_id__in=Block.objects.filter(blocker=user_id).values("blocked"))
-        | Q(user_id__in=Block.objects.filter(blocked=user_id).values("blocker"))
+        author_is(Mute.objects.filter(muter=user_id).values("muted"), "in")
+        | author_is(Block.objects.filter(blocker=user_id).values("blocked"), "in")
+        | author_is(Block.objects.filter(blocked=user_id).values("blocker"), "in")
     )
-    return carried_to(user_id).exclude(out_of_sight & ~Q(user_id=user_id))
+    return carried_to(user_id).exclude(out_of_sight & ~author_is(user_id))
 
 
-def carried_to(user_id: UserId) -> QuerySet[Photo]:
+def carried_to(user_id: UserId) -> QuerySet[Any]:
     """What belongs into the list in Redis: the feed and, since a mute may end, the muted too."""
     followees = Follow.objects.filter(follower=user_id).values("followee")
     oneself = get_user_model()._default_manager.filter(pk=user_id).values("pk")
     # IN over a union and not OR: the planner can then go by author.
-    theirs = Q(user_id__in=followees.union(oneself, all=True))
+    theirs = author_is(followees.union(oneself, all=True), "in")
     if conf.ON_UNFOLLOW == "keep":
         past = PastFollow.objects.filter(
-            follower=user_id, followee=OuterRef("user_id"), upto__gte=OuterRef("id")
+            follower=user_id, followee=OuterRef(author_column()), upto__gte=OuterRef("id")
         )
         theirs |= Q(Exists(past))
-    return Photo.objects.filter(theirs).order_by("-id")
+    photos: QuerySet[Any] = get_photo_model()._default_manager.filter(theirs)
+    return photos.order_by("-id")
 
 
 EVERYTHING = 2**63 - 1
@@ -67,8 +77,8 @@ def seen_up_to(user_id: UserId, author_ids: Iterable[Any]) -> dict[Any, int]:
     return {author: EVERYTHING if author == user_id else upto for author, upto in seen.items()}
 
 
-def not_blocking(photos: QuerySet[Photo], user: Any) -> QuerySet[Photo]:
+def not_blocking(photos: QuerySet[Any], user: Any) -> QuerySet[Any]:
     """Without those whose authors block `user`; staff see all."""
     if getattr(user, "is_staff", False):
         return photos
-    return photos.exclude(Exists(Block.objects.filter(blocker=OuterRef("user"), blocked=user)))
+    return photos.exclude(Exists(Block.objects.filter(blocker=OuterRef(author_column()), blocked=user)))

@@ -12,9 +12,9 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.generic import TemplateView
 
-from ..api.outages import AWAY
 from ..circles import projection
 from ..circles.trending import best_of, day_in
+from ..connections.requests import AWAY
 from ..exceptions import DATABASE_AWAY
 from ..models import Circle
 

@@ -10,7 +10,7 @@ from ..circles import projection
 from ..connections import database
 from ..events import Message, Worker, action
 from ..exceptions import DATABASE_AWAY, FeedsUnavailable
-from ..models import Photo
+from ..models import get_photo_model
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,8 @@ class PhotosCirclesWorker(Worker):
         """What SQL has of the photo; None if it was deleted since: a message that is late must not bring it
         back."""
         body = message.body
-        found = database.primary(Photo).filter(id=body["id"]).values_list("circle_id").first()
+        photos = database.primary(get_photo_model()).filter(id=body["id"])
+        found = photos.values_list("circle_id").first()
         return found and There(body["circle_id"] if found[0] == body["circle_id"] else None)
 
     def _look_again(self, message: Message) -> None:

@@ -44,7 +44,7 @@ def others(make_users: Callable[[int], list[Any]]) -> list[Any]:
     return make_users(3)
 
 
-def post(user: Any, circle: Any = None, description: str = "a cat") -> Photo:
+def post(user: Any, circle: Any = None, description: str = "a cat") -> Any:
     return uploads.publish(user, description=description, photo_url=URL, circle=circle)
 
 

@@ -4,7 +4,8 @@ from django.conf.urls.i18n import i18n_patterns
 from django.contrib import admin
 from django.urls import include, path
 
-shop = ([path("", include("mydjangoapp.urls"))], "shop")
+PARTS = ("urls", "urls_token", "urls_ops", "urls_web", "urls_docs")
+shop = ([path("", include(f"mydjangoapp.{part}")) for part in PARTS], "shop")
 
 urlpatterns = [
     path("admin/", admin.site.urls),
