@@ -18,11 +18,7 @@ GRAPH = "graph"
 
 def photo_published(photo: AbstractPhoto) -> None:
     """`photo.published`."""
-    body = _photo(photo) | {
-        "description": getattr(photo, "description", ""),
-        "photo_url": photo.url,
-        "created_at": photo.created_at,
-    }
+    body = _photo(photo) | photo.event_fields() | {"created_at": photo.created_at}
     publish(PHOTOS, "photo.published", body)
 
 

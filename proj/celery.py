@@ -8,15 +8,13 @@ from celery import Celery
 from celery.signals import setup_logging
 from django.conf import settings
 
-from mydjangoapp import redis_transport
-from mydjangoapp.connections import task_database
+from mydjangoapp import celery_defaults
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proj.settings")
 
-redis_transport.use()
 app = Celery("proj")
-task_database.keep(app)
 app.config_from_object("django.conf:settings", namespace="CELERY")
+celery_defaults.use(app)
 app.autodiscover_tasks()
 
 

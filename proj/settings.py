@@ -207,46 +207,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
-# Celery. What the app needs of its own tasks (late acknowledgement and so on) is set on the tasks
-# themselves; here is what only the site can set. Reasons: docs/OPERATING.md.
+# Everything else that Celery needs: mydjangoapp/celery_defaults.py.
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="redis://127.0.0.1:6379/1")
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# A refused connection is an answer: kombu would ask for two seconds whether it is meant.
-_FAIL_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = _FAIL_AT_ONCE | (
-    {
-        "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", default=60),
-        "unacked_restore_interval": 5,
-        "unacked_restore_throttle": 1,
-        "socket_connect_timeout": 1.0,
-        "socket_timeout": 2.0,
-        "socket_keepalive": True,
-        "health_check_interval": 10,
-    }
-    if CELERY_BROKER_URL.startswith("redis")
-    else {"confirm_publish": True, "read_timeout": 20, "write_timeout": 20}
-)
-CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # Celery's own 100 end a worker in a long outage
-CELERY_BROKER_HEARTBEAT = 10
-CELERY_TASK_PUBLISH_RETRY = False
-CELERY_ACCEPT_CONTENT = ["json"]
-CELERY_TASK_SERIALIZER = "json"
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+if seconds := env.int("CELERY_VISIBILITY_TIMEOUT", default=0):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": seconds}
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
-CELERY_BEAT_SCHEDULE = {
-    "rescue_fanouts": {
-        "task": "mydjangoapp.tasks.rescue_fanouts",
-        "schedule": 5.0,
-    },
-    "prune": {
-        "task": "mydjangoapp.tasks.prune",
-        "schedule": 3_600.0,
-    },
-}
 
 LOGGING = {
     "version": 1,

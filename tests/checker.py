@@ -11,7 +11,7 @@ from more_itertools import batched
 from devtools.servers import Server, wait_until
 from mydjangoapp.homefeed import delivery, feeds_redis, keys
 from mydjangoapp.homefeed.delivery import Counters
-from mydjangoapp.models import FanOut, Photo
+from mydjangoapp.models import FanOut, get_photo_model
 
 FIRST = 1_000_001  # follower ids of lists that tests fill by hand
 
@@ -107,5 +107,5 @@ class Orders(list[int]):
 
 def nothing_was_saved(broker: Any) -> bool:
     """Whether no photo, no fan-out and no message is there."""
-    rows = Photo.objects.exists() or FanOut.objects.exists()
+    rows = get_photo_model().objects.exists() or FanOut.objects.exists()
     return not rows and not broker.llen("celery")

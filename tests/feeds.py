@@ -12,10 +12,11 @@ from rest_framework.test import APIClient
 from mydjangoapp import uploads
 from mydjangoapp.homefeed import delivery
 from mydjangoapp.homefeed.delivery import Beginning, Message
+from mydjangoapp.models import Photo, get_photo_model
 
 People = Callable[[int], list[Any]]
 ORACLE = """
-SELECT id FROM mydjangoapp_photo AS photo WHERE user_id = %(me)s OR (
+SELECT id FROM {photos} AS photo WHERE user_id = %(me)s OR (
   (EXISTS (SELECT 1 FROM mydjangoapp_follow WHERE follower_id = %(me)s AND followee_id = photo.user_id)
    OR (%(keep)s AND EXISTS (SELECT 1 FROM mydjangoapp_pastfollow
                             WHERE follower_id = %(me)s AND followee_id = photo.user_id AND upto >= photo.id)))
@@ -30,7 +31,7 @@ def truth_of(user: Any, keep: bool = False) -> list[int]:
     """The oracle: ids of the whole feed."""
     with database.cursor() as cursor:
         me = user._meta.pk.get_db_prep_value(user.pk, database)
-        cursor.execute(ORACLE, {"me": me, "keep": keep})
+        cursor.execute(ORACLE.format(photos=get_photo_model()._meta.db_table), {"me": me, "keep": keep})
         return [row[0] for row in cursor.fetchall()]
 
 
@@ -70,11 +71,14 @@ def logged_in(user: Any) -> APIClient:
 
 
 def publish(user: Any, number: int = 1) -> list[int]:
-    made = [
-        uploads.publish(user, description=f"no. {n}", photo_url="https://example.com/p.jpg")
-        for n in range(number)
-    ]
-    return [photo.pk for photo in made]
+    return [uploads.publish(user, **fields_of(f"no. {n}")).pk for n in range(number)]
+
+
+def fields_of(text: str) -> dict[str, str]:
+    """What a new photo of the site's model has to have."""
+    if get_photo_model() is Photo:
+        return {"description": text, "photo_url": "https://example.com/p.jpg"}
+    return {"text": text}
 
 
 def carry(photo: int, author: Any) -> None:

@@ -13,6 +13,7 @@ from mydjangoapp.homefeed import delivery, keys
 from mydjangoapp.homefeed.delivery import Message
 from mydjangoapp.models import FanOut
 from tests.checker import state
+from tests.feeds import fields_of
 
 
 class Sent(list[tuple[int, Any, int]]):
@@ -24,7 +25,7 @@ class Sent(list[tuple[int, Any, int]]):
 
 
 def publish(author: Any) -> int:
-    return int(uploads.publish(author, description="x", photo_url="https://example.com/x.jpg").pk)
+    return int(uploads.publish(author, **fields_of("x")).pk)
 
 
 def carry(photo: int, author: Any, cursor: int = 0, *, redelivered: bool = False) -> Sent:

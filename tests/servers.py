@@ -15,8 +15,15 @@ from devtools.servers import RedisServer, site_environ
 DIRECTORY = Path(tempfile.mkdtemp(prefix="feeds-test-"))
 ON = frozenset(os.environ.get("TEST_ON", "").split())
 """What to run on instead of SQLite, and Redis as cache and broker: postgres, memcached, rabbitmq; and on
-another site than `proj`: uuid-users, text-users."""
-SITES = {"uuid-users": "host.Person", "text-users": "host.Handle"}
+another site than `proj`: uuid-users, text-users, shop-photos."""
+HOSTS = {"uuid-users": "host.Person", "text-users": "host.Handle"}
+SITES = {
+    **{
+        name: {"DJANGO_SETTINGS_MODULE": "tests.host.settings", "HOST_USER": user}
+        for name, user in HOSTS.items()
+    },
+    "shop-photos": {"DJANGO_SETTINGS_MODULE": "tests.hosts.shop.settings"},
+}
 
 REDIS = RedisServer.at(DIRECTORY / "redis")
 BROKER: RedisServer | RabbitServer = (
@@ -46,6 +53,6 @@ if "memcached" in ON:
     ENVIRON |= {"CACHE_URL": memcached.url()}
 
 for site in ON & SITES.keys():
-    ENVIRON |= {"DJANGO_SETTINGS_MODULE": "tests.host.settings", "HOST_USER": SITES[site]}
+    ENVIRON |= SITES[site]
 
 os.environ.update(ENVIRON)

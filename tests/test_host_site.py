@@ -20,7 +20,7 @@ from tests.feeds import as_json, ids_of, logged_in, paged, publish, truth_of
 
 pytestmark = [
     pytest.mark.usefixtures("redis", "transactional_db"),
-    pytest.mark.skipif(not servers.ON & servers.SITES.keys(), reason="this run is on the site of proj"),
+    pytest.mark.skipif(not servers.ON & servers.HOSTS.keys(), reason="this run is on the site of proj"),
 ]
 
 

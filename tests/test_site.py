@@ -17,7 +17,7 @@ from django.test import override_settings
 
 from devtools.servers import ROOT, free_port
 from mydjangoapp import graph, likes, uploads
-from mydjangoapp.checks import time_zones_are_used
+from mydjangoapp.checks.settings import time_zones_are_used
 from mydjangoapp.circles import members
 from mydjangoapp.conf import as_markdown, conf, declared, from_environ
 from mydjangoapp.events import publish_many

@@ -12,7 +12,7 @@ from rest_framework.exceptions import PermissionDenied
 
 from ..conf import imported
 from ..exceptions import BadUpload
-from ..models import FanOut, Photo, UploadKey
+from ..models import FanOut, Photo, UploadKey, get_photo_model
 
 
 class TextField(serializers.CharField):
@@ -25,7 +25,7 @@ class TextField(serializers.CharField):
 
 
 class AuthorField(serializers.PrimaryKeyRelatedField[Any]):
-    """The author: the caller, or any user if the caller has `mydjangoapp.upload_for_others`.
+    """The author: the caller, or any user if the caller has `upload_for_others` of the photo model.
 
     A caller without the permission is refused before the id is looked up, so that nobody finds out which
     ids there are.
@@ -37,10 +37,9 @@ class AuthorField(serializers.PrimaryKeyRelatedField[Any]):
         caller = self.context["request"].user
         if str(data) == str(caller.pk):
             return caller
-        if not caller.has_perm("mydjangoapp.upload_for_others"):
-            raise PermissionDenied(
-                "user_id: uploading in another user's name needs mydjangoapp.upload_for_others."
-            )
+        permission = f"{get_photo_model()._meta.app_label}.upload_for_others"
+        if not caller.has_perm(permission):
+            raise PermissionDenied(f"user_id: uploading in another user's name needs {permission}.")
         return super().to_internal_value(data)
 
 
@@ -120,6 +119,9 @@ class _PhotoFields(serializers.Serializer[Any]):
     user_id = UserIdField()
     circle_id = serializers.IntegerField(allow_null=True)
     created_at = serializers.DateTimeField()
+
+    class Meta:
+        model = get_photo_model()  # drf-spectacular looks here for what a relation leads to
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         own = imported("PHOTO_SERIALIZER")

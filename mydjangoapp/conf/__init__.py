@@ -15,7 +15,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from ..exceptions import BadSetting
-from .kinds import DICT_NAME, Setting, configured
+from .kinds import DICT_NAME, Path, Paths, Setting, configured
 from .settings import Conf
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "declared",
     "from_environ",
     "imported",
+    "imported_any",
 ]
 
 OWN_NAMES = ("REDIS_URL", "EVENTS_URL")  # environment variables that count without the prefix, too
@@ -70,6 +71,15 @@ def all_imported(name: str) -> list[Any] | None:
     """The same for a setting of several paths."""
     paths = getattr(conf, name)
     return None if paths is None else [_imported(name, path) for path in paths]
+
+
+def imported_any(name: str) -> None:
+    """Imports whatever this setting names. Raises `BadSetting`."""
+    setting = vars(Conf)[name]
+    if isinstance(setting, Path):
+        imported(name)
+    elif isinstance(setting, Paths):
+        all_imported(name)
 
 
 def _imported(name: str, path: str) -> Any:

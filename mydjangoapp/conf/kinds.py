@@ -101,20 +101,24 @@ def seconds(default: float, *, why: str) -> Setting[float]:
     return Setting(default, unit="seconds", why=why, parse=float, problem=problem)
 
 
-def dotted_path(*, unit: str, why: str) -> Setting[str | None]:
-    """What a dotted path names; `conf.imported` gives the thing itself."""
+class Path(Setting[str | None]):
+    """The dotted path of something; `conf.imported` gives the thing itself."""
 
+
+class Paths(Setting[Sequence[str] | None]):
+    """Several of them, in order; for `conf.all_imported`."""
+
+
+def dotted_path(*, unit: str, why: str) -> Path:
     def problem(value: Any) -> str | None:
         if value is None or _is_path(value):
             return None
         return f"must be None or a dotted path like 'shop.feeds.name', not {value!r}"
 
-    return Setting(None, unit=unit, why=why, parse=lambda text: text or None, problem=problem)
+    return Path(None, unit=unit, why=why, parse=lambda text: text or None, problem=problem)
 
 
-def dotted_paths(*default: str, unit: str, why: str) -> Setting[Sequence[str] | None]:
-    """Several of them, in order."""
-
+def dotted_paths(*default: str, unit: str, why: str) -> Paths:
     def problem(value: Any) -> str | None:
         if value is None or (isinstance(value, list | tuple) and all(map(_is_path, value))):
             return None
@@ -123,7 +127,7 @@ def dotted_paths(*default: str, unit: str, why: str) -> Setting[Sequence[str] | 
     def parse(text: str) -> Sequence[str] | None:
         return tuple(text.split()) if text else None
 
-    return Setting(default, unit=unit, why=why, parse=parse, problem=problem)
+    return Paths(default, unit=unit, why=why, parse=parse, problem=problem)
 
 
 def _is_path(value: Any) -> bool:

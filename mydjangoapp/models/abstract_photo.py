@@ -86,6 +86,11 @@ class AbstractPhoto(models.Model):
         """The author's id, whatever the field is called."""
         return getattr(self, self.author_column())
 
+    def event_fields(self) -> dict[str, Any]:
+        """What `photo.published` says of it besides id, author, circle and date; JSON values. Asked when the
+        row is written: what refers to the row comes later."""
+        return {}
+
     @property
     def url(self) -> str:
         """Where the picture is, absolute or relative to the site; empty if the model does not say."""

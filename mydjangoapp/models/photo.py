@@ -47,7 +47,6 @@ class Photo(AbstractPhoto):
     )
 
     class Meta(AbstractPhoto.Meta):
-        abstract = False
         swappable = "MYDJANGOAPP_PHOTO_MODEL"
         indexes = photo_indexes("photo", circle="circle")
 
@@ -56,6 +55,10 @@ class Photo(AbstractPhoto):
         """Either a URL or an image."""
         if bool(fields.get("photo_url")) == ("image" in fields):
             raise BadUpload("photo_url", "Give either photo_url or image, and not both.")
+
+    def event_fields(self) -> dict[str, Any]:
+        """Description and URL."""
+        return {"description": self.description, "photo_url": self.url}
 
     @property
     def url(self) -> str:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from devtools.servers import wait_until
 from mydjangoapp import tasks
-from mydjangoapp.checks import photo_ids_are_exact
+from mydjangoapp.checks.servers import photo_ids_are_exact
 from mydjangoapp.exceptions import PhotoIdTooLarge
 from mydjangoapp.fanout import chain, ledger
 from mydjangoapp.homefeed import delivery, keys

@@ -10,7 +10,7 @@ from mydjangoapp import graph
 from mydjangoapp.fanout import chain
 from mydjangoapp.homefeed import keys, reader
 from mydjangoapp.homefeed.delivery import Message
-from mydjangoapp.models import Photo
+from mydjangoapp.models import FanOut
 from tests.feeds import People, carry, ids_of, logged_in, paged, publish, truth_of
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
@@ -50,7 +50,7 @@ def test_an_author_who_drops_under_pull_above_again_leaves_no_hole(
     [pulled] = publish(author)
     chain.carry(Message(pulled, author.pk), lambda *_: True)
     assert str(pulled).encode() not in redis.lrange(keys.homefeed(me.pk), 0, -1)
-    assert Photo.objects.get(id=pulled).fanout.state == "done"
+    assert FanOut.objects.get(photo=pulled).state == "done"
     settings.MYDJANGOAPP = pushed
     [last] = publish(author)
     carry(last, author)

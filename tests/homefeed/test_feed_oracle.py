@@ -22,9 +22,9 @@ from rest_framework.test import APIClient
 from devtools.servers import Server, wait_until
 from mydjangoapp import graph, likes, uploads
 from mydjangoapp.homefeed import feeds_redis, keys
-from mydjangoapp.models import Block, FanOut, Follow, Like, Mute, PastFollow, Photo
+from mydjangoapp.models import Block, FanOut, Follow, Like, Mute, PastFollow, get_photo_model
 from tests import servers
-from tests.feeds import paged, truth_of
+from tests.feeds import fields_of, paged, truth_of
 
 PEOPLE = 4
 person = st.integers(0, PEOPLE - 1)
@@ -48,7 +48,8 @@ class Feeds(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        for model in (Photo, Follow, Mute, Block, PastFollow, FanOut):
+        models: tuple[Any, ...] = (get_photo_model(), Follow, Mute, Block, PastFollow, FanOut)
+        for model in models:
             model.objects.all().delete()
         feeds_redis.client().flushdb()
         self.clients = []
@@ -66,7 +67,7 @@ class Feeds(RuleBasedStateMachine):
     @rule(who=person, number=st.integers(1, 3))
     def upload(self, who: int, number: int) -> None:
         for _ in range(number):
-            uploads.publish(self.users[who], description="d", photo_url="https://example.com/p.jpg")
+            uploads.publish(self.users[who], **fields_of("d"))
 
     @rule(who=person, whom=person, verb=st.sampled_from(["follow", "follow", "follow", "unfollow"]))
     def follow(self, who: int, whom: int, verb: str) -> None:
@@ -81,13 +82,13 @@ class Feeds(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 30))
     def delete(self, which: int) -> None:
-        photos = list(Photo.objects.order_by("id"))
+        photos = list(get_photo_model().objects.order_by("id"))
         if photos:
             photos[which % len(photos)].delete()
 
     @rule(who=person, which=st.integers(0, 30), verb=st.sampled_from(["like", "unlike"]))
     def like(self, who: int, which: int, verb: str) -> None:
-        photos = list(Photo.objects.order_by("id"))
+        photos = list(get_photo_model().objects.order_by("id"))
         if photos:
             getattr(likes, verb)(self.users[who], photos[which % len(photos)].pk)
 
@@ -126,7 +127,7 @@ class Feeds(RuleBasedStateMachine):
             truth = truth_of(user, keep=self.mode.get("ON_UNFOLLOW") == "keep")
             assert paged(client, limit) == truth
             for photo in client.get("/feed/").json()["results"]:
-                counted = Photo.objects.get(id=photo["id"])
+                counted = get_photo_model().objects.get(id=photo["id"])
                 assert photo["like_count"] == Like.objects.filter(photo=counted).count()
                 assert photo["liked"] == Like.objects.filter(photo=counted, user=user).exists()
 

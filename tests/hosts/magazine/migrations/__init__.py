@@ -1,0 +1,1 @@
+"""Made by makemigrations, but for the one that adopts the table."""
