@@ -10,8 +10,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..homefeed import reader
+from ..homefeed.ranking import Place
 from .answers import entries_data
-from .pagination import MOST, cursors_for, limit_of, place_of
+from .pagination import MOST, below, cursors_for, limit_of, place_of
 from .serializers import FeedPageSerializer
 from .views import View
 
@@ -37,13 +38,13 @@ class FeedView(View):
         if after is None:
             page = reader.older(user, limit=limit, before=before)
         else:
-            page = reader.newer(user, limit=limit, after=after)
+            page = reader.newer(user, limit=limit, after=below(after))
 
         address = request.build_absolute_uri(request.path)
         cursor_of = cursors_for(request.user)
 
-        def link(name: str, photo_id: int) -> str:
-            return f"{address}?limit={limit}&{name}={quote(cursor_of(photo_id))}"
+        def link(name: str, place: int | Place) -> str:
+            return f"{address}?limit={limit}&{name}={quote(cursor_of(place))}"
 
         return Response(
             {

@@ -10,6 +10,8 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
+from ..homefeed.ranking import Place
+
 LIMIT, MOST = 20, 100
 
 
@@ -21,13 +23,26 @@ def limit_of(request: Request) -> int:
     return int(text)
 
 
-def cursors_for(user: Any) -> Callable[[int], str]:
+def cursors_for(user: Any) -> Callable[[int | Place], str]:
     """Makes cursors: places in this user's feed, by photo id. They stay valid when the photo is deleted."""
-    return signing.TimestampSigner(salt=_salt(user)).sign_object
+    signer = signing.TimestampSigner(salt=_salt(user))
+
+    def cursor_of(place: int | Place) -> str:
+        if isinstance(place, int):
+            return signer.sign_object(place)
+        gaps = [place.below, *(place.below - photo_id for photo_id in place.shown)]
+        return signer.sign_object(gaps, compress=True)
+
+    return cursor_of
 
 
-def place_of(request: Request, name: str) -> int | None:
-    """The photo id in the query parameter `name`, None if it is not given.
+def below(place: int | Place) -> int:
+    """The photo id of a place."""
+    return place if isinstance(place, int) else place.below
+
+
+def place_of(request: Request, name: str) -> int | Place | None:
+    """The place in the query parameter `name`, None if it is not given.
 
     Raises `ValidationError` naming it where it was not made for this user's feed.
     """
@@ -35,7 +50,10 @@ def place_of(request: Request, name: str) -> int | None:
     if text is None:
         return None
     try:
-        return int(signing.loads(text, salt=_salt(request.user)))
+        place = signing.loads(text, salt=_salt(request.user))
+        if isinstance(place, list):
+            return Place(place[0], tuple(place[0] - gap for gap in place[1:]))
+        return int(place)
     except (signing.BadSignature, ValueError, TypeError) as error:
         problem = f"Not a {name} of your feed: take it from next or previous of a page, as it is."
         raise ValidationError({name: [problem]}) from error

@@ -89,6 +89,22 @@ class Conf:
         unit="photos",
         why="more photos than this in a row by one author are shown as one, with a count; None shows all",
     )
+    FEED_FILTER = dotted_path(
+        unit="callable",
+        why="gets a user's id and photos that their feed would show; returns the ids of those that it shows. "
+        "The page is filled up with what comes after",
+    )
+    RANKING = dotted_path(
+        unit="callable",
+        why="gets a user's id and the newest entries of their feed that no page has shown yet; returns them "
+        "in the order in which they are shown. `COLLAPSE_AUTHOR_AFTER` does not apply then",
+    )
+    RANKING_CANDIDATES = number(
+        100,
+        unit="photos",
+        most=200,
+        why="how many photos a page's order is made of; the next ones come when all of them have been shown",
+    )
     CACHE_SECONDS = number(
         3_600,
         unit="seconds",

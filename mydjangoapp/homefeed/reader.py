@@ -19,13 +19,14 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from more_itertools import peekable
 
-from ..conf import conf
+from ..conf import conf, imported
 from ..connections import database
 from ..exceptions import FeedError
 from ..models import AbstractPhoto, UserId
 from ..photos import row_cache, rows, visibility
 from ..photos.kinds import Kind, recent
-from . import rebuild
+from . import ranking, rebuild
+from .ranking import Place
 from .snapshot import NOTHING_KNOWN, Snapshot, read
 
 logger = logging.getLogger(__name__)
@@ -47,20 +48,23 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Page:
-    """Entries, newest first. `older`: ask for what is below this id, None at the end of the feed;
-    `newer`: ask for what is above this id."""
+    """Entries, newest first, or as `RANKING` has them. `older`: ask for what is below this place, None at the
+    end of the feed; `newer`: ask for what is above this id."""
 
     entries: list[Entry]
-    older: int | None
+    older: int | Place | None
     newer: int
 
 
-def older(user_id: UserId, *, limit: int, before: int | None = None) -> Page:
-    """A page from the top, or below the photo id `before`.
+def older(user_id: UserId, *, limit: int, before: int | Place | None = None) -> Page:
+    """A page from the top, or from the place `before`: the `older` of the page before, or a photo id.
 
     Warm: three round trips (the list, photos, what stands beside them), and no SQL unless
     `PULL_ABOVE` is used. Where Redis is away SQL answers.
     """
+    order = imported("RANKING")
+    if order is not None or isinstance(before, Place):
+        return _ranked(user_id, limit, before, order)
     snapshot, build = _snapshot(user_id)
     below = visibility.EVERYTHING if before is None else before
     stream = peekable(_collapsed(_Feed(user_id, snapshot, limit).down(below)))
@@ -69,6 +73,15 @@ def older(user_id: UserId, *, limit: int, before: int | None = None) -> Page:
     build()
     newest = entries[0].photo.id if entries else (before or 1) - 1
     return Page(entries, entries[-1].last if more else None, newest)
+
+
+def _ranked(user_id: UserId, limit: int, before: int | Place | None, order: Any) -> Page:
+    snapshot, build = _snapshot(user_id)
+    place = before if isinstance(before, Place) else Place() if before is None else Place(before)
+    feed = _Feed(user_id, snapshot, max(limit, conf.RANKING_CANDIDATES))
+    entries, next_place = ranking.ranked(user_id, feed.down, place, limit=limit, order=order)
+    build()
+    return Page(entries, next_place, feed.newest if before is None else place.below - 1)
 
 
 def newer(user_id: UserId, *, limit: int, after: int) -> Page:
@@ -130,6 +143,8 @@ class _Feed:
         self._user = user_id
         self._at = snapshot
         self._first = limit + 1 + SPARE
+        self.newest = 0
+        """The highest id of an entry that it has given."""
         self._sees = Kind(
             f"sees-{user_id}-{snapshot.relations}",
             partial(visibility.seen_up_to, user_id),
@@ -220,15 +235,22 @@ class _Feed:
         seen: dict[Any, int],
         liked: dict[int, bool],
     ) -> Iterator[Entry]:
-        for photo in photos:
-            author = people.get(photo.user_id)
-            upto = (
-                visibility.EVERYTHING
-                if photo.user_id == self._user
-                else seen.get(photo.user_id, visibility.NOTHING)
-            )
-            if author and photo.id <= upto:
-                yield Entry(photo, author, liked[photo.id], last=photo.id)
+        photos = [photo for photo in photos if self._is_seen(photo, people, seen)]
+        for photo in self._filtered(photos):
+            self.newest = max(self.newest, photo.id)
+            yield Entry(photo, people[photo.user_id], liked[photo.id], last=photo.id)
+
+    def _is_seen(self, photo: rows.PhotoRow, people: dict[Any, rows.AuthorRow], seen: dict[Any, int]) -> bool:
+        if photo.user_id not in people:
+            return False
+        return photo.user_id == self._user or photo.id <= seen.get(photo.user_id, visibility.NOTHING)
+
+    def _filtered(self, photos: list[rows.PhotoRow]) -> list[rows.PhotoRow]:
+        shown_ones = imported("FEED_FILTER")
+        if shown_ones is None or not photos:
+            return photos
+        shown = set(shown_ones(self._user, list(photos)))
+        return [photo for photo in photos if photo.id in shown]
 
 
 def _collapsed(entries: Iterator[Entry]) -> Iterator[Entry]:

@@ -25,6 +25,7 @@ from mydjangoapp.homefeed import feeds_redis, keys
 from mydjangoapp.models import Block, FanOut, Follow, Like, Mute, PastFollow, get_photo_model
 from tests import servers
 from tests.feeds import fields_of, paged, truth_of
+from tests.hooks import by_last_digit
 
 PEOPLE = 4
 person = st.integers(0, PEOPLE - 1)
@@ -96,8 +97,10 @@ class Feeds(RuleBasedStateMachine):
     def read(self, who: int, limit: int) -> None:
         answer = self.clients[who].get(f"/feed/?limit={limit}")
         seen = [photo["id"] for photo in answer.json()["results"]]
-        allowed = truth_of(self.users[who], keep=self.mode.get("ON_UNFOLLOW") == "keep")
-        assert seen == [photo for photo in allowed if photo in set(seen)], "in order, once, and none hidden"
+        in_order = [photo for photo in self.truth_of(self.users[who]) if photo in set(seen)]
+        if "RANKING" in self.mode:
+            in_order.sort(key=by_last_digit)
+        assert seen == in_order, "in order, once, and none hidden"
 
     @rule(who=person, make=st.sampled_from([keys.homefeed, keys.floor, keys.token, keys.followers]))
     def evict(self, who: int, make: Callable[[Any], str]) -> None:
@@ -116,6 +119,11 @@ class Feeds(RuleBasedStateMachine):
         type(self).worker.kill()
         type(self).worker = type(self).workers(**self.environ())
 
+    def truth_of(self, user: Any) -> list[int]:
+        """The whole feed of a user in this mode."""
+        photos = truth_of(user, keep=self.mode.get("ON_UNFOLLOW") == "keep")
+        return [photo for photo in photos if photo % 4] if "FEED_FILTER" in self.mode else photos
+
     @classmethod
     def environ(cls) -> dict[str, str]:
         return {f"MYDJANGOAPP_{name}": value for name, value in cls.mode.items()}
@@ -124,8 +132,8 @@ class Feeds(RuleBasedStateMachine):
     def every_feed_is_the_truth(self, limit: int) -> None:
         all_carried()
         for user, client in zip(self.users, self.clients, strict=True):
-            truth = truth_of(user, keep=self.mode.get("ON_UNFOLLOW") == "keep")
-            assert paged(client, limit) == truth
+            found = paged(client, limit)
+            assert (sorted(found, reverse=True) if "RANKING" in self.mode else found) == self.truth_of(user)
             for photo in client.get("/feed/").json()["results"]:
                 counted = get_photo_model().objects.get(id=photo["id"])
                 assert photo["like_count"] == Like.objects.filter(photo=counted).count()
@@ -138,6 +146,7 @@ class Feeds(RuleBasedStateMachine):
 
 SMALL = {"BATCH_SIZE": "2", "SLICE_SIZE": "1"}
 CAPPED, MIXED = "lists at the cap", "pulled, only to the active, kept"
+RANKED = "some pulled, in an order of the site's own, and not all"
 MODES = {
     "long lists": {},
     CAPPED: {"MAX_LENGTH": "4"},
@@ -150,11 +159,18 @@ MODES = {
         "INACTIVE_AFTER": "1000",
         "ON_UNFOLLOW": "keep",
     },
+    RANKED: {
+        "MAX_LENGTH": "6",
+        "PULL_ABOVE": "1",
+        "FEED_FILTER": "tests.hooks.without_every_fourth",
+        "RANKING": "tests.hooks.ranked_by_last_digit",
+        "RANKING_CANDIDATES": "4",
+    },
 }
 
 
-# `make test` has eight minutes: it runs the two that contain most of the others, `make test-all` all six.
-RUN_MODES = MODES if servers.ON else {name: MODES[name] for name in (CAPPED, MIXED)}
+# `make test` has eight minutes: it runs the three that contain most of the others, `make test-all` all.
+RUN_MODES = MODES if servers.ON else {name: MODES[name] for name in (CAPPED, MIXED, RANKED)}
 
 
 @pytest.mark.parametrize("mode", RUN_MODES.values(), ids=RUN_MODES)
