@@ -29,7 +29,6 @@ from .models import (
     UploadKey,
     get_photo_model,
 )
-from .photos import images
 
 
 class PhotoForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
@@ -54,6 +53,8 @@ class PhotoForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs on
         image = self.cleaned_data.get("image")
         if not isinstance(image, UploadedFile):
             return image
+        from .photos import images  # here, because a site that takes no images need not have Pillow
+
         try:
             return images.clean(image)
         except BadUpload as error:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import environ
 
+from mydjangoapp import __version__
 from mydjangoapp.conf import from_environ
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -197,7 +198,7 @@ REST_FRAMEWORK: dict[str, Any] = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Home feeds",
     "DESCRIPTION": "Upload a photo; it is carried into every follower's home feed, exactly once.",
-    "VERSION": "0.1.0",
+    "VERSION": __version__,
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

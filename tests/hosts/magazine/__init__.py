@@ -1,0 +1,1 @@
+"""A magazine that had its articles long before it had feeds."""

@@ -1,0 +1,1 @@
+"""A community whose people have UUIDs, log in by e-mail, and have followers and photos of their own."""
