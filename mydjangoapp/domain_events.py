@@ -52,9 +52,9 @@ def fanouts_finished(rows: Iterable[FanOut], authors: dict[int, Any]) -> None:
     publish_many(PHOTOS, "fanout.finished", bodies)
 
 
-def users_followed(followers: Iterable[Any], followee: Any) -> None:
-    """`user.followed` of each."""
-    publish_many(GRAPH, "user.followed", [{"follower_id": one, "followee_id": followee} for one in followers])
+def users_followed(pairs: Iterable[tuple[Any, Any]]) -> None:
+    """`user.followed` of each follower and followee."""
+    publish_many(GRAPH, "user.followed", [{"follower_id": one, "followee_id": other} for one, other in pairs])
 
 
 def users_unfollowed(pairs: Iterable[tuple[Any, Any]]) -> None:

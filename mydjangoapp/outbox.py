@@ -30,6 +30,7 @@ from .photos import row_cache, rows
 logger = logging.getLogger(__name__)
 
 ROWS_PER_QUERY = 200
+IMPORTED_PER_CALL = 500  # follows, of which one call drops up to 2,000 keys
 TURN_SECONDS = 10.0  # a process that has died while it emptied the outbox keeps others from it for so long
 CLOCKS_SECONDS = 600.0  # by which the clocks of web servers and Redis may differ
 Verb = PendingChange.Verb
@@ -84,6 +85,13 @@ def like_changed(user_id: UserId, photo_id: int) -> None:
 def author_changed(user_id: UserId) -> None:
     """Shows a user's new name when the transaction commits; of a deleted user, drops what Redis has."""
     _change([PendingChange(verb=Verb.AUTHOR, user_id=user_id)])
+
+
+def follows_imported(first_follow_id: int, last_follow_id: int) -> None:
+    """Drops the lists that lack follows with these ids, when the transaction that made them commits. They are
+    built anew from SQL where they are needed."""
+    ids = {"follow_id": first_follow_id, "last_follow_id": last_follow_id}
+    _change([PendingChange(verb=Verb.IMPORTED, **ids)])
 
 
 def circle_deleted(circle_id: int) -> None:
@@ -191,6 +199,8 @@ def _apply(change: PendingChange) -> bool:
             return row_cache.changed(rows.AUTHORS.name, user_id)
         case Verb.CIRCLE:
             projection.forget(change.circle_id or 0)
+        case Verb.IMPORTED:
+            _drop_lists_of_imported(change)
         case Verb.UNFOLLOW:
             followers.apply(author_id, [Change("unfollow", user_id, follow_id)])
             relations.drop_feeds(user_id)
@@ -206,6 +216,14 @@ def _follows(change: PendingChange) -> Iterator[Change]:
     )
     for follower_id, follow_id in made.order_by("id").values_list("follower_id", "id").iterator(1_000):
         yield Change("follow", follower_id, follow_id)
+
+
+def _drop_lists_of_imported(change: PendingChange) -> None:
+    follows = database.primary(Follow).filter(id__gte=change.follow_id, id__lte=change.last_follow_id)
+    rows = follows.values_list("id", "followee_id", "follower_id")
+    for page in in_pages(rows, size=IMPORTED_PER_CALL):
+        followers.drop({followee_id for _, followee_id, _ in page})
+        relations.drop_feeds(*{follower_id for *_, follower_id in page})
 
 
 def _remove_photo(change: PendingChange) -> bool:

@@ -17,11 +17,12 @@ from .ids import id_of, two_ids
 from .locks import blocks, lock_to_follow
 
 
-def follow(follower: Any, followee: Any) -> bool:
+def follow(follower: Any, followee: Any, *, announce: bool = True) -> bool:
     """Makes `follower` follow `followee`; returns False if they already did.
 
-    Raises `ValueError` if both are the same user, `Blocked` if one of the two blocks the other, and
-    `IntegrityError` for a user that does not exist. A follow and a block at the same time see each other.
+    `announce=False` publishes no `user.followed`. Raises `ValueError` if both are the same user, `Blocked`
+    if one of the two blocks the other, and `IntegrityError` for a user that does not exist. A follow and a
+    block at the same time see each other.
     """
     follower_id, followee_id = two_ids(follower, followee, "follow")
     with database.atomic():
@@ -30,8 +31,8 @@ def follow(follower: Any, followee: Any) -> bool:
             raise Blocked("One of the two users blocks the other. Unblock first.")
         database.primary(PastFollow).filter(follower=follower_id, followee=followee_id).delete()
         row, made = Follow.objects.get_or_create(follower_id=follower_id, followee_id=followee_id)
-        if made:
-            domain_events.users_followed([follower_id], followee_id)
+        if made and announce:
+            domain_events.users_followed([(follower_id, followee_id)])
         # Also if the row was there before: it may not have reached Redis then.
         bring_in_on_commit(followee_id, [Change("follow", follower_id, row.pk)], then=_build_if_small)
     return made

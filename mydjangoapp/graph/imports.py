@@ -23,23 +23,23 @@ from .locks import lock_to_follow
 ROWS_PER_TRANSACTION = 1_000
 
 
-def follow_many(followers_: Iterable[Any], followee: Any) -> int:
+def follow_many(followers_: Iterable[Any], followee: Any, *, announce: bool = True) -> int:
     """Makes many users follow one; returns how many did not follow before.
 
-    Commits 1,000 rows at a time, so an interrupted import keeps what it has. May be repeated. Leaves out
-    the followee itself and users who block or are blocked.
+    `announce=False` publishes no `user.followed`. Commits 1,000 rows at a time, so an interrupted import
+    keeps what it has. May be repeated. Leaves out the followee itself and users who block or are blocked.
     """
     followee_id = id_of(followee)
     made = 0
     for some in batched(followers_, ROWS_PER_TRANSACTION):
         follower_ids = dict.fromkeys(id_of(user) for user in some)
         follower_ids.pop(followee_id, None)
-        made += _follow_at_once(list(follower_ids), followee_id)
+        made += _follow_at_once(list(follower_ids), followee_id, announce)
     database.on_commit(partial(in_redis, followee_id, partial(_tidy, followee_id)))
     return made
 
 
-def _follow_at_once(follower_ids: list[UserId], followee_id: UserId) -> int:
+def _follow_at_once(follower_ids: list[UserId], followee_id: UserId, announce: bool) -> int:
     try:
         with database.atomic():
             lock_to_follow(follower_ids, followee_id)
@@ -48,13 +48,14 @@ def _follow_at_once(follower_ids: list[UserId], followee_id: UserId) -> int:
             database.primary(PastFollow).filter(followee=followee_id, follower__in=new_ids).delete()
             rows = [Follow(follower_id=user_id, followee_id=followee_id) for user_id in new_ids]
             rows = Follow.objects.bulk_create(rows)
-            domain_events.users_followed([row.follower_id for row in rows], followee_id)
+            if announce:
+                domain_events.users_followed((row.follower_id, followee_id) for row in rows)
             bring_in_on_commit(followee_id, [Change("follow", row.follower_id, row.pk) for row in rows])
     except IntegrityError:
         if len(follower_ids) == 1:
             raise
         # One of them made the same follow at this moment, or does not exist: find out which.
-        return sum(_follow_unless_blocked(user_id, followee_id) for user_id in follower_ids)
+        return sum(_follow_unless_blocked(user_id, followee_id, announce) for user_id in follower_ids)
     return len(rows)
 
 
@@ -69,9 +70,9 @@ def _following_or_blocked(follower_ids: list[UserId], followee_id: UserId) -> se
     }
 
 
-def _follow_unless_blocked(follower_id: UserId, followee_id: UserId) -> bool:
+def _follow_unless_blocked(follower_id: UserId, followee_id: UserId, announce: bool) -> bool:
     try:
-        return follow(follower_id, followee_id)
+        return follow(follower_id, followee_id, announce=announce)
     except Blocked:
         return False
 

@@ -21,15 +21,16 @@ def lock_to_follow(follower_ids: Iterable[UserId], followee_id: UserId) -> None:
     user_ids = set(follower_ids)
     if not database.locks_leave_references_alone():
         user_ids.add(followee_id)
-    _lock(user_ids)
+    lock_users(user_ids)
 
 
 def lock_to_block(blocker_id: UserId, blocked_id: UserId) -> None:
     """Keeps follows and blocks between these two users out until the transaction ends."""
-    _lock({blocker_id, blocked_id})
+    lock_users({blocker_id, blocked_id})
 
 
-def _lock(user_ids: set[UserId]) -> None:
+def lock_users(user_ids: Iterable[UserId]) -> None:
+    """Keeps follows and blocks of these users out until the transaction ends."""
     users = get_user_model()._base_manager.using(database.writer())
     database.lock(users.filter(pk__in=user_ids))
 

@@ -152,6 +152,24 @@ def forget(user_id: UserId) -> None:
         client().unlink(*_change_keys(user_id), *of_user)
 
 
+def drop(author_ids: Iterable[UserId]) -> None:
+    """Drops these authors' lists, and what is being made of them: SQL has more than they could have. One
+    round trip, repeatable."""
+    makes = (keys.followers, keys.rewrite, keys.next_followers, keys.next_marks)
+    with edge():
+        client().unlink(*(make(author_id) for author_id in author_ids for make in makes))
+
+
+def missing(author_ids: Sequence[UserId]) -> list[UserId]:
+    """Those of these authors who have no list. One round trip."""
+    with edge():
+        pipeline = client().pipeline(transaction=False)
+        for author_id in author_ids:
+            pipeline.exists(keys.followers(author_id))
+        there = pipeline.execute()
+    return [author_id for author_id, exists in zip(author_ids, there, strict=True) if not exists]
+
+
 def due_for_compaction(author_ids: Sequence[UserId]) -> list[UserId]:
     """Those authors whose lists have so many marks that they are worth rewriting. One round trip."""
     with edge():

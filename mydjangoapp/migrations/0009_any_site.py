@@ -52,5 +52,23 @@ class Migration(migrations.Migration):
                 to=photo_model_name(),
             ),
         ),
+        migrations.AlterField(
+            "pendingchange",
+            "verb",
+            models.CharField(
+                choices=[
+                    ("follow", "Follow"),
+                    ("imported", "Imported"),
+                    ("unfollow", "Unfollow"),
+                    ("relation", "Relation"),
+                    ("photo", "Photo"),
+                    ("author", "Author"),
+                    ("likes", "Likes"),
+                    ("deleted", "Deleted"),
+                    ("circle", "Circle"),
+                ],
+                max_length=8,
+            ),
+        ),
     ]
     operations = [migrations.SeparateDatabaseAndState(state_operations=state_operations)]

@@ -13,6 +13,7 @@ class PendingChange(models.Model):
     | verb | what it says | fields |
     |---|---|---|
     | follow | the `Follow` rows of `author` from `follow_id` to `last_follow_id` were made | author |
+    | imported | the `Follow` rows from `follow_id` to `last_follow_id`, of any authors, were made | |
     | unfollow | the `Follow` row `follow_id` of `user` and `author` was deleted | user, author |
     | relation | `user` wants to see other people than before (mute, block) | user |
     | photo | the photo `photo_id` was changed | photo_id |
@@ -24,6 +25,7 @@ class PendingChange(models.Model):
 
     class Verb(models.TextChoices):
         FOLLOW = "follow"
+        IMPORTED = "imported"
         UNFOLLOW = "unfollow"
         RELATION = "relation"
         PHOTO = "photo"

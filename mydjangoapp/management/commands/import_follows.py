@@ -1,0 +1,158 @@
+"""`manage.py import_follows FILE.csv` and `manage.py import_follows --from-model shop.Subscription:…`"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, cast
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+from rich.console import Console
+from rich.progress import Progress
+
+from mydjangoapp import graph
+from mydjangoapp.connections import database
+from mydjangoapp.exceptions import DATABASE_AWAY, FeedError, FollowersBeingRebuilt
+from mydjangoapp.graph.import_rows import ROWS_PER_TRANSACTION
+from mydjangoapp.homefeed import followers
+from mydjangoapp.models import Follow
+
+AUTHORS_PER_PAGE = 1_000
+
+
+class Command(BaseCommand):
+    help = (
+        "Brings a graph along: follows with their dates, in their order, without events. May be broken off "
+        "and run again: what is there is left out. Then it builds the follower lists that are missing."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "file", nargs="?", help="CSV: follower, followee and, if you have it, date; the oldest first"
+        )
+        parser.add_argument(
+            "--from-model",
+            metavar="APP.MODEL:FOLLOWER,FOLLOWEE[,CREATED]",
+            help="a table of this site and its fields: shop.Subscription:subscriber,channel,created",
+        )
+        parser.add_argument("--by", default="pk", help="field that names users in the file (default: pk)")
+        parser.add_argument(
+            "--announce", action="store_true", help="publish user.followed of each new follow"
+        )
+        parser.add_argument("--no-lists", action="store_true", help="leave the lists to the next uploads")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if bool(options["file"]) == bool(options["from_model"]):
+            raise CommandError("Give either a CSV file or --from-model.")
+        by = options["by"]
+        if by != "pk" and not _has_field(get_user_model(), by):
+            raise CommandError(f"--by: {get_user_model()._meta.label} has no field {by!r}.")
+        console = Console(file=cast(IO[str], self.stderr))
+        began = time.monotonic()
+        with ExitStack() as stack:
+            bars = stack.enter_context(Progress(console=console))
+            try:
+                rows, progress = _rows(options, bars, stack)
+                counts = graph.import_follows(rows, by=by, announce=options["announce"], progress=progress)
+            except (FeedError, *DATABASE_AWAY) as error:
+                raise CommandError(f"{error} What was imported stays; run it again.") from error
+            made, seconds = counts["made"], time.monotonic() - began
+            left_out = ", ".join(
+                f"{number:,} {why}" for why, number in counts.items() if why != "made" and number
+            )
+            self.stdout.write(f"{made:,} follows made in {seconds:.1f} s; left out: {left_out or 'none'}")
+            if not options["no_lists"]:
+                self._build_lists(bars)
+
+    def _build_lists(self, bars: Progress) -> None:
+        follows = database.primary(Follow).order_by("followee").values_list("followee", flat=True).distinct()
+        bar = bars.add_task("follower lists", total=follows.count())
+        built, page, later = 0, list(follows[:AUTHORS_PER_PAGE]), 0
+        try:
+            while page:
+                for author in followers.missing(page):
+                    try:
+                        built += followers.ensure(author)
+                    except FollowersBeingRebuilt:  # by somebody else, at this moment
+                        later += 1
+                bars.advance(bar, len(page))
+                page = list(follows.filter(followee__gt=page[-1])[:AUTHORS_PER_PAGE])
+        except FeedError as error:
+            raise CommandError(f"{error} The follows are there; run it again for the lists.") from error
+        self.stdout.write(
+            f"{built:,} follower lists built" + (f", {later:,} being built elsewhere" if later else "")
+        )
+
+
+def _rows(
+    options: dict[str, Any], bars: Progress, stack: ExitStack
+) -> tuple[Iterable[graph.Row], Callable[[int], None]]:
+    if options["from_model"]:
+        rows, number = _of_model(options["from_model"])
+        bar = bars.add_task("follows", total=number)
+        return rows, lambda done: bars.advance(bar, done)
+    path = Path(options["file"])
+    try:
+        opened = bars.open(path, "r", newline="", encoding="utf-8-sig", description="follows")
+        file = stack.enter_context(opened)
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}.") from error
+    return _of_csv(file, path, options["by"]), lambda done: None
+
+
+def _of_csv(file: Iterable[str], path: Path, by: str) -> Iterator[graph.Row]:
+    key = get_user_model()._meta.pk
+    for number, cells in enumerate(csv.reader(file), 1):
+        if not cells or (number == 1 and cells[0].strip().lower() in ("follower", "follower_id")):
+            continue
+        if len(cells) not in (2, 3):
+            raise CommandError(
+                f"{path}, line {number}: {len(cells)} columns instead of follower, followee, date."
+            )
+        try:
+            names = cells[:2] if by != "pk" else [key.to_python(cell.strip()) for cell in cells[:2]]
+        except Exception as error:  # each kind of field raises its own
+            raise CommandError(f"{path}, line {number}: {cells[:2]} are not the ids of two users.") from error
+        try:
+            created_at = _moment(cells[2].strip()) if len(cells) == 3 and cells[2].strip() else None
+        except ValueError as error:
+            raise CommandError(
+                f"{path}, line {number}: {cells[2]!r} is not a date (YYYY-MM-DD HH:MM)."
+            ) from error
+        yield graph.Row(names[0], names[1], created_at)
+
+
+def _moment(text: str) -> datetime:
+    if moment := parse_datetime(text):
+        return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    if day := parse_date(text):
+        return timezone.make_aware(datetime(day.year, day.month, day.day))
+    raise ValueError
+
+
+def _of_model(where: str) -> tuple[Iterator[graph.Row], int]:
+    label, _, names = where.partition(":")
+    fields = names.split(",")
+    try:
+        model = apps.get_model(label)
+        columns = [model._meta.get_field(name).attname for name in fields]
+    except (LookupError, ValueError, FieldDoesNotExist, AttributeError) as error:
+        raise CommandError(f"--from-model {where}: {error}") from error
+    if len(columns) not in (2, 3):
+        raise CommandError(f"--from-model {where}: give the fields follower,followee[,created].")
+    rows = model._default_manager.order_by(*columns[2:], "pk")
+    values = rows.values_list(*columns).iterator(ROWS_PER_TRANSACTION)
+    return (graph.Row(*row) for row in values), rows.count()
+
+
+def _has_field(model: Any, name: str) -> bool:
+    return any(field.name == name for field in model._meta.concrete_fields)
