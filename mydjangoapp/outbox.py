@@ -15,6 +15,7 @@ from functools import partial
 
 from django.contrib.auth import get_user_model
 from django.utils import timezone
+from more_itertools import batched
 
 from .circles import projection
 from .conf import conf
@@ -30,7 +31,8 @@ from .photos import row_cache, rows
 logger = logging.getLogger(__name__)
 
 ROWS_PER_QUERY = 200
-IMPORTED_PER_CALL = 500  # follows, of which one call drops up to 2,000 keys
+IMPORTED_PER_QUERY = 10_000
+USERS_PER_CALL = 500  # of whom one call drops up to 2,000 keys
 TURN_SECONDS = 10.0  # a process that has died while it emptied the outbox keeps others from it for so long
 CLOCKS_SECONDS = 600.0  # by which the clocks of web servers and Redis may differ
 Verb = PendingChange.Verb
@@ -221,9 +223,11 @@ def _follows(change: PendingChange) -> Iterator[Change]:
 def _drop_lists_of_imported(change: PendingChange) -> None:
     follows = database.primary(Follow).filter(id__gte=change.follow_id, id__lte=change.last_follow_id)
     rows = follows.values_list("id", "followee_id", "follower_id")
-    for page in in_pages(rows, size=IMPORTED_PER_CALL):
-        followers.drop({followee_id for _, followee_id, _ in page})
-        relations.drop_feeds(*{follower_id for *_, follower_id in page})
+    for page in in_pages(rows, size=IMPORTED_PER_QUERY):
+        for author_ids in batched({followee_id for _, followee_id, _ in page}, USERS_PER_CALL):
+            followers.drop(author_ids)
+        for user_ids in batched({follower_id for *_, follower_id in page}, USERS_PER_CALL):
+            relations.drop_feeds(*user_ids)
 
 
 def _remove_photo(change: PendingChange) -> bool:

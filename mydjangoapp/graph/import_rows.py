@@ -20,7 +20,7 @@ from .ids import id_of
 from .import_postgres import Inserted
 from .locks import lock_users
 
-ROWS_PER_TRANSACTION = 10_000
+ROWS_PER_TRANSACTION = 20_000
 UNKNOWN, ONESELF, BLOCKED, THERE = "unknown users", "oneself", "blocked", "there already"
 
 
@@ -44,7 +44,7 @@ def import_follows(
 
     In the order of `rows`, which becomes the order of the lists: give the oldest first. `by`: the field of
     the user model that names users in the rows. No events, unless `announce`: nobody is told of a follow of
-    years ago. `progress` is called with the number of rows after each transaction of 10,000. Broken off, it
+    years ago. `progress` is called with the number of rows after each transaction of 20,000. Broken off, it
     is called again with the same rows: those that are there are left out. Where nothing is known of a photo
     that a user now follows, their home feed is read from SQL and built at their next read; follower lists
     at the author's next upload, or by `followers.ensure`. Raises `ValueError` for something that cannot be

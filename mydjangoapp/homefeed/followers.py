@@ -25,6 +25,8 @@ from .feeds_redis import client, edge
 
 CHANGES_PER_CALL = 200  # about 0.6 ms in Redis
 ENTRIES_PER_CALL = 500  # about 0.7 ms in Redis
+Call = tuple[list[str], list[Any]]
+"""Keys and arguments of a script."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,12 @@ class Change:
 
     def still_holds(self, author_id: UserId) -> bool:
         """Whether SQL agrees: the row is there (follow), or no row of the two is (unfollow)."""
-        rows = _follows().filter(follower_id=self.follower_id, followee_id=author_id)
+        rows = follows().filter(follower_id=self.follower_id, followee_id=author_id)
         return rows.filter(id=self.follow_id).exists() if self.verb == "follow" else not rows.exists()
 
 
-def _follows() -> QuerySet[Follow]:
+def follows() -> QuerySet[Follow]:
+    """All `Follow` rows."""
     # Of the writer: a replica may not have the change yet that this is about.
     return database.primary(Follow)
 
@@ -94,7 +97,7 @@ def count(author_id: UserId) -> int:
 
 def are_more_than(author_id: UserId, number: int) -> bool:
     """Whether the author has more followers than that in SQL, or none there and a list filled by hand."""
-    found = _follows().filter(followee_id=author_id)[: number + 1].count()
+    found = follows().filter(followee_id=author_id)[: number + 1].count()
     return found > number or (found == 0 and exist(author_id))
 
 
@@ -105,11 +108,11 @@ def ensure(author_id: UserId) -> bool:
     """
     if exist(author_id):
         return True
-    if not _follows().filter(followee_id=author_id).exists():
+    if not follows().filter(followee_id=author_id).exists():
         return False
     if rebuild(author_id) > 0 or exist(author_id):
         return True
-    if _follows().filter(followee_id=author_id).exists():
+    if follows().filter(followee_id=author_id).exists():
         raise FollowersBeingRebuilt(f"The follower list of {author_id} is on its way; try again in a moment.")
     return False
 
@@ -126,9 +129,7 @@ def rebuild(author_id: UserId) -> int:
         return 0
     last = read = 0
     for rows in _rows(author_id):
-        arguments = [rewrite, last, rows[-1][0], *(str(follower) for _, follower in rows)]
-        names = [keys.rewrite(author_id), keys.next_followers(author_id), keys.next_marks(author_id)]
-        if scripts.append_rewrite(names, arguments) != b"appended":
+        if scripts.append_rewrite(*append_call(author_id, rewrite, last, rows)) != b"appended":
             raise FollowersBeingRebuilt(f"Another process took over rebuilding the followers of {author_id}.")
         last, read = rows[-1][0], read + len(rows)
     outcome = _swap(author_id, rewrite, highest=2 * last + 1, copied=False)
@@ -138,7 +139,7 @@ def rebuild(author_id: UserId) -> int:
 
 
 def _rows(author_id: UserId) -> Iterator[list[tuple[int, UserId]]]:
-    rows = _follows().filter(followee_id=author_id).values_list("id", "follower_id")
+    rows = follows().filter(followee_id=author_id).values_list("id", "follower_id")
     return in_pages(rows, size=ENTRIES_PER_CALL)
 
 
@@ -157,7 +158,7 @@ def drop(author_ids: Iterable[UserId]) -> None:
     round trip, repeatable."""
     makes = (keys.followers, keys.rewrite, keys.next_followers, keys.next_marks)
     with edge():
-        client().unlink(*(make(author_id) for author_id in author_ids for make in makes))
+        client().unlink(*keys.of_many(makes, author_ids))
 
 
 def missing(author_ids: Sequence[UserId]) -> list[UserId]:
@@ -217,17 +218,34 @@ def compact(author_id: UserId) -> bool:
 
 def _begin(author_id: UserId, *, must_exist: bool) -> str | None:
     rewrite = secrets.token_hex(8)
-    names = [keys.followers(author_id), keys.state(author_id), keys.rewrite(author_id)]
-    names += [keys.next_followers(author_id), keys.next_marks(author_id), keys.running(author_id)]
-    arguments = [rewrite, conf.LEASE_SECONDS, int(must_exist), keys.fanout("")]
-    outcome = scripts.begin_rewrite(names, arguments)
+    call = begin_call(author_id, rewrite, must_exist=must_exist)
+    outcome = scripts.begin_rewrite(*call)
     if outcome == b"not now" and _clear_ended(author_id):
-        outcome = scripts.begin_rewrite(names, arguments)
+        outcome = scripts.begin_rewrite(*call)
     if outcome == b"held":
         raise FollowersBeingRebuilt(
             f"The follower list of {author_id} is being rewritten; try again in a moment."
         )
     return rewrite if outcome == b"begun" else None
+
+
+def begin_call(author_id: UserId, token: str, *, must_exist: bool) -> Call:
+    """Keys and arguments that reserve a rewrite of the author's list."""
+    names = [keys.followers(author_id), keys.state(author_id), keys.rewrite(author_id)]
+    names += [keys.next_followers(author_id), keys.next_marks(author_id), keys.running(author_id)]
+    return names, [token, conf.LEASE_SECONDS, int(must_exist), keys.fanout("")]
+
+
+def append_call(author_id: UserId, token: str, last: int, rows: Sequence[tuple[int, UserId]]) -> Call:
+    """Keys and arguments that add rows from SQL behind the one with the id `last`."""
+    names = [keys.rewrite(author_id), keys.next_followers(author_id), keys.next_marks(author_id)]
+    return names, [token, last, rows[-1][0], *(str(follower) for _, follower in rows)]
+
+
+def swap_call(author_id: UserId, token: str, highest: int, *, copied: bool = False) -> Call:
+    """Keys and arguments that put the new list in its place."""
+    arguments = [token, highest, secrets.token_hex(8), int(copied)]
+    return [*_change_keys(author_id), keys.running(author_id)], arguments
 
 
 def _clear_ended(author_id: UserId) -> bool:
@@ -242,6 +260,5 @@ def _clear_ended(author_id: UserId) -> bool:
 
 
 def _swap(author_id: UserId, rewrite: str, *, highest: int, copied: bool) -> bytes:
-    arguments = [rewrite, highest, secrets.token_hex(8), int(copied)]
-    outcome: bytes = scripts.swap_rewrite([*_change_keys(author_id), keys.running(author_id)], arguments)
+    outcome: bytes = scripts.swap_rewrite(*swap_call(author_id, rewrite, highest, copied=copied))
     return outcome

@@ -18,7 +18,7 @@ def drop_feeds(*user_ids: UserId) -> None:
     next read. One round trip, repeatable."""
     kept = (keys.homefeed, keys.floor, keys.token, keys.relations)
     with edge():
-        client().delete(*(make(user_id) for user_id in user_ids for make in kept))
+        client().unlink(*keys.of_many(kept, user_ids))
 
 
 def likes_changed(user_id: UserId) -> None:

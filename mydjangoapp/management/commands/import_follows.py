@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -16,14 +17,15 @@ from django.core.exceptions import FieldDoesNotExist
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
+from more_itertools import batched
 from rich.console import Console
 from rich.progress import Progress
 
 from mydjangoapp import graph
 from mydjangoapp.connections import database
-from mydjangoapp.exceptions import DATABASE_AWAY, FeedError, FollowersBeingRebuilt
+from mydjangoapp.exceptions import DATABASE_AWAY, FeedError
 from mydjangoapp.graph.import_rows import ROWS_PER_TRANSACTION
-from mydjangoapp.homefeed import followers
+from mydjangoapp.homefeed import follower_lists
 from mydjangoapp.models import Follow
 
 AUTHORS_PER_PAGE = 1_000
@@ -76,21 +78,15 @@ class Command(BaseCommand):
     def _build_lists(self, bars: Progress) -> None:
         follows = database.primary(Follow).order_by("followee").values_list("followee", flat=True).distinct()
         bar = bars.add_task("follower lists", total=follows.count())
-        built, page, later = 0, list(follows[:AUTHORS_PER_PAGE]), 0
+        built, page = 0, list(follows[:AUTHORS_PER_PAGE])
         try:
             while page:
-                for author in followers.missing(page):
-                    try:
-                        built += followers.ensure(author)
-                    except FollowersBeingRebuilt:  # by somebody else, at this moment
-                        later += 1
+                built += follower_lists.build_missing(page)
                 bars.advance(bar, len(page))
                 page = list(follows.filter(followee__gt=page[-1])[:AUTHORS_PER_PAGE])
         except FeedError as error:
             raise CommandError(f"{error} The follows are there; run it again for the lists.") from error
-        self.stdout.write(
-            f"{built:,} follower lists built" + (f", {later:,} being built elsewhere" if later else "")
-        )
+        self.stdout.write(f"{built:,} follower lists built")
 
 
 def _rows(
@@ -106,11 +102,21 @@ def _rows(
         file = stack.enter_context(opened)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}.") from error
-    return _of_csv(file, path, options["by"]), lambda done: None
+    return _ahead(_of_csv(file, path, options["by"])), lambda done: None
+
+
+def _ahead(rows: Iterator[graph.Row]) -> Iterator[graph.Row]:
+    """The same rows; the next transaction's are read while the database is at work on this one's."""
+    batches = batched(rows, ROWS_PER_TRANSACTION)
+    with ThreadPoolExecutor(1, thread_name_prefix="csv") as reader:
+        coming = reader.submit(next, batches, ())
+        while batch := coming.result():
+            coming = reader.submit(next, batches, ())
+            yield from batch
 
 
 def _of_csv(file: Iterable[str], path: Path, by: str) -> Iterator[graph.Row]:
-    key = get_user_model()._meta.pk
+    key, zone = get_user_model()._meta.pk, timezone.get_current_timezone()
     for number, cells in enumerate(csv.reader(file), 1):
         if not cells or (number == 1 and cells[0].strip().lower() in ("follower", "follower_id")):
             continue
@@ -123,7 +129,7 @@ def _of_csv(file: Iterable[str], path: Path, by: str) -> Iterator[graph.Row]:
         except Exception as error:  # each kind of field raises its own
             raise CommandError(f"{path}, line {number}: {cells[:2]} are not the ids of two users.") from error
         try:
-            created_at = _moment(cells[2].strip()) if len(cells) == 3 and cells[2].strip() else None
+            created_at = _moment(cells[2].strip(), zone) if len(cells) == 3 and cells[2].strip() else None
         except ValueError as error:
             raise CommandError(
                 f"{path}, line {number}: {cells[2]!r} is not a date (YYYY-MM-DD HH:MM)."
@@ -131,11 +137,11 @@ def _of_csv(file: Iterable[str], path: Path, by: str) -> Iterator[graph.Row]:
         yield graph.Row(names[0], names[1], created_at)
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str, zone: tzinfo) -> datetime:
     if moment := parse_datetime(text):
-        return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+        return moment if moment.tzinfo else moment.replace(tzinfo=zone)
     if day := parse_date(text):
-        return timezone.make_aware(datetime(day.year, day.month, day.day))
+        return datetime(day.year, day.month, day.day, tzinfo=zone)
     raise ValueError
 
 
