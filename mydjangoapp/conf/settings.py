@@ -31,7 +31,8 @@ class Conf:
     REDIS_URL = Setting(
         "redis://127.0.0.1:6379/0",
         unit="URL",
-        why="the Redis that holds the feeds; keep it apart from caches, it must not evict",
+        why="the Redis that holds the feeds; keep it apart from caches, it must not evict. 'off': feeds come "
+        "from SQL, for tests of a site",
         parse=str,
         problem=redis_problem,
     )

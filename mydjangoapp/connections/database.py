@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.db import connections, models, router, transaction
@@ -39,12 +40,31 @@ def on_commit(step: Callable[[], object], *, using: str | None = None) -> None:
     servers that do not answer, and what cannot be done then is left to the outbox. An error is logged and
     does not reach the caller, whose change has been committed.
     """
+    if _waits_for_no_commit:
+        with bounded_by(None):
+            step()
+        return
     connection = transaction.get_connection(using or writer())
     steps = (entry[1] for entry in connection.run_on_commit)
     patience = next((one.patience for one in steps if isinstance(one, _Step)), None)
     transaction.on_commit(
         _Step(step, patience or Patience(conf.PUBLISH_TIMEOUT)), using=connection.alias, robust=True
     )
+
+
+_waits_for_no_commit = False
+
+
+@contextmanager
+def without_waiting_for_commits() -> Iterator[None]:
+    """Does at once what is to be done on commit, and raises its errors: for tests in a transaction that is
+    never committed."""
+    global _waits_for_no_commit
+    before, _waits_for_no_commit = _waits_for_no_commit, True
+    try:
+        yield
+    finally:
+        _waits_for_no_commit = before
 
 
 class _Step:

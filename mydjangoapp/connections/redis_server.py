@@ -31,6 +31,7 @@ from .breaker import Breaker
 if TYPE_CHECKING:
     from redis import Redis
 
+OFF = "off"  # the URL of no server
 CONNECT_SECONDS = 1.0  # a server that is there answers a SYN at once; a black hole never does
 _INCLUDE = re.compile(r"^--#include (\w+)$", re.MULTILINE)
 MAX_CONNECTIONS = 256  # per process: one a thread, and a Celery child needs three
@@ -72,6 +73,10 @@ class Store:
 
         After a command that ran into its time-out none is sent for a second: see `Breaker`.
         """
+        if self.url == OFF:
+            raise self.unavailable(
+                f"The {self.title} is switched off: MYDJANGOAPP[{self.setting!r}] is 'off'."
+            )
         breaker = _breaker(self.url)
         if not breaker.allows():
             raise self._gone("it did not a moment ago")

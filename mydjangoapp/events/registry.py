@@ -24,6 +24,8 @@ def at(url: str | None) -> Transport | None:
     """The transport of a URL, None for `off`; None for a URL means database 3 of the feeds' Redis."""
     if url == "off":
         return None
+    if url is None and conf.REDIS_URL == "off":
+        return None
     if url is None:
         from .redis_streams.server import beside_the_feeds
 

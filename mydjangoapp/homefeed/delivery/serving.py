@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -101,7 +102,7 @@ class _Order:
     def __call__(self) -> None:
         self.join()
         self.is_due = True
-        self._thread = Thread(target=self._send, name="enqueue")
+        self._thread = Thread(target=copy_context().run, args=(self._send,), name="enqueue")
         self._thread.start()
 
     def _send(self) -> None:
