@@ -92,7 +92,7 @@ class FromSql(HomeFeedsMixin, TestCase):
         reader, author = people(2)
         said: list[logging.LogRecord] = []
         handler = QueueHandler(SimpleQueue())
-        handler.enqueue = said.append  # type: ignore[method-assign]  # keeps them here
+        handler.enqueue = said.append  # type: ignore[assignment,method-assign]  # keeps them here
         logging.getLogger().addHandler(handler)
         self.addCleanup(logging.getLogger().removeHandler, handler)
         with self.captureOnCommitCallbacks(execute=True):
