@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-faults test-events test-rest test-host test-all faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
+.PHONY: help demo matrix test test-faults test-events test-rest test-host test-all faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -54,6 +54,13 @@ ON_A_HOST := tests/test_host_site.py tests/api/test_upload_api.py tests/fanout/t
 test-host: $(VENV)/dev
 	@TEST_ON=uuid-users $(PYTEST) $(ON_A_HOST)
 
+# The same with a photo model of the site's own.
+ON_A_SHOP := tests/hosts/test_shop_photos.py tests/homefeed/test_feed_oracle.py tests/homefeed/test_verify.py \
+  tests/homefeed/test_feed_modes.py
+
+# What an other Django or Python could break first; `make matrix` without ARGS runs more.
+ON_A_MATRIX := tests/test_site.py tests/test_testing.py tests/api tests/hosts tests/fanout/test_fanout_by_worker.py
+
 INSTALLED := postgresql memcached rabbitmq-server redis-server
 FINDINGS := var/reliability
 PYTEST := $(BIN)/python -m pytest
@@ -70,13 +77,20 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
   tests/homefeed/test_verify.py tests/photos/test_feed_cache.py tests/fanout/test_backlog.py \
   tests/fanout/test_fanout_cost.py tests/fanout/test_fanouts.py tests/fanout/test_rescue.py \
   tests/circles tests/connections/test_databases.py tests/ops/test_pruning.py tests/test_outbox.py \
-  tests/test_site.py tests/events
+  tests/test_site.py tests/events tests/graph tests/test_feeds.py
 
 test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
 	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" $(ON_POSTGRESQL) $(ARGS)
 	@TEST_ON=text-users $(PYTEST) -m "slow or not slow" $(ON_A_HOST) tests/fanout/test_fanout_by_worker.py
+	@TEST_ON=uuid-users $(PYTEST) tests/homefeed/test_feed_oracle.py
+	@TEST_ON=shop-photos $(PYTEST) $(ON_A_SHOP)
+	@$(PYTEST) -m slow tests/hosts
+	@$(MAKE) -s matrix ARGS="-s lowest 'django-3.13(6.1)' -- $(ON_A_MATRIX)"
 	@$(MAKE) -s faults
+
+matrix: $(VENV)/dev ## the tests on every Python and Django there is here; ARGS="-s lowest"
+	@$(BIN)/nox $(ARGS)
 
 faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, and with RabbitMQ and PostgreSQL beside it
 	@$(MAKE) -s -j2 -Otarget faults-redis faults-rabbitmq
@@ -104,8 +118,8 @@ bench: $(VENV)/dev ## the engine beside the naive way, on one Redis (installs De
 	@$(BIN)/python -m benchmarks.uploads
 	@$(BIN)/python -m benchmarks.events
 
-wheel: $(VENV)/dev ## the app alone, as dist/*.whl
-	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
+wheel: ## the app alone, as dist/*.whl
+	@$(PYTHON) -m pip --quiet --disable-pip-version-check wheel --no-deps -w dist .
 
 clean: ## removes the virtual environment and what runs have left
 	rm -rf $(VENV) var build dist *.egg-info
