@@ -58,9 +58,6 @@ test-host: $(VENV)/dev
 ON_A_SHOP := tests/hosts/test_shop_photos.py tests/homefeed/test_feed_oracle.py tests/homefeed/test_verify.py \
   tests/homefeed/test_feed_modes.py
 
-# What an other Django or Python could break first; `make matrix` without ARGS runs more.
-ON_A_MATRIX := tests/test_site.py tests/test_testing.py tests/api tests/hosts tests/fanout/test_fanout_by_worker.py
-
 INSTALLED := postgresql memcached rabbitmq-server redis-server
 FINDINGS := var/reliability
 PYTEST := $(BIN)/python -m pytest
@@ -86,7 +83,6 @@ test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs De
 	@TEST_ON=uuid-users $(PYTEST) tests/homefeed/test_feed_oracle.py
 	@TEST_ON=shop-photos $(PYTEST) $(ON_A_SHOP)
 	@$(PYTEST) -m slow tests/hosts
-	@$(MAKE) -s matrix ARGS="-s lowest 'django-3.13(6.1)' -- $(ON_A_MATRIX)"
 	@$(MAKE) -s faults
 
 matrix: $(VENV)/dev ## the tests on every Python and Django there is here; ARGS="-s lowest"

@@ -1,4 +1,4 @@
-"""The tests on other Pythons and Djangos: `make matrix`. A Python that the machine lacks is skipped, and said.
+"""The tests on other Pythons and Djangos: `make matrix`. A Python that is missing is skipped, and named.
 
 nox                 every session
 nox -s lowest       the lowest version of every dependency
@@ -54,8 +54,7 @@ def lowest(session: nox.Session) -> None:
 
 
 def _test(session: nox.Session) -> None:
-    session.run(
-        "python", "-c", "import django, sys; print(f'Django {django.__version__}, Python {sys.version}')"
-    )
+    version = "import django, sys; print('Django', django.__version__, 'on Python', sys.version)"
+    session.run("python", "-c", version)
     paths = session.posargs or [*SITE, *FEEDS]
     session.run("python", "-W", DEPRECATED, "-m", "pytest", "-q", "-W", DEPRECATED, *paths)

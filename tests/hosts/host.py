@@ -46,7 +46,7 @@ OURS = (
 def build_wheel(directory: Path) -> Path:
     """The app as a wheel, installed into a directory of its own, which it returns."""
     source, installed = directory / "source", directory / "installed"
-    left_out = (".git", ".venv*", "var", "build", "*.egg-info", "__pycache__", ".*_cache")
+    left_out = (".git", ".venv*", ".nox", "var", "build", "*.egg-info", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*left_out))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", directory, source], check=True)
