@@ -115,7 +115,7 @@ bench: $(VENV)/dev ## the engine beside the naive way, on one Redis (installs De
 	@$(BIN)/python -m benchmarks.events
 
 wheel: ## the app alone, as dist/*.whl
-	@$(PYTHON) -m pip --quiet --disable-pip-version-check wheel --no-deps -w dist .
+	@rm -rf dist && $(PYTHON) -m pip --quiet --disable-pip-version-check wheel --no-deps -w dist .
 
 clean: ## removes the virtual environment and what runs have left
 	rm -rf $(VENV) var build dist *.egg-info

@@ -45,6 +45,8 @@ def use(app: Celery) -> None:
 
 
 def _defaults() -> dict[str, Any]:
+    # What the app's own tasks need besides (late acknowledgement and so on) is set on them, so that the
+    # site's tasks stay as they are.
     return {
         # Two sites on one broker have a queue each.
         "task_default_queue": f"{conf.KEY_PREFIX}celery",
@@ -53,11 +55,6 @@ def _defaults() -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_heartbeat": 10,
         "task_publish_retry": False,
-        "accept_content": ["json"],
-        "task_serializer": "json",
-        "task_ignore_result": True,
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
     }
 

@@ -31,12 +31,13 @@ def publish(
     model = get_photo_model()
     given = {name: value for name, value in fields.items() if value is not None}
     model.check_upload(given)
-    saved: list[AbstractPhoto] = []
+    new_files: list[Any] = []
 
     def save(**author_and_circle: Any) -> AbstractPhoto:
-        saved[:] = [_with_named_files(model(**author_and_circle, **given))]
-        saved[0].save()
-        return saved[0]
+        photo: AbstractPhoto = _with_named_files(model(**author_and_circle, **given))
+        new_files[:] = [file for file in _files(photo) if file and not file._committed]
+        photo.save()
+        return photo
 
     committing = False
 
@@ -50,8 +51,10 @@ def publish(
         )
     finally:
         # Not after the last statement: from there on the photo may have been committed.
-        if saved and not committing:
-            _remove_files(saved[0])
+        if not committing:
+            for file in new_files:
+                if file._committed:
+                    file.delete(save=False)
 
 
 def publish_with(
@@ -63,7 +66,8 @@ def publish_with(
     caller: Any = None,
     then: Callable[[], None] = lambda: None,
 ) -> Any:
-    """The same for a photo that `save` saves, with all that belongs to it: the `save` of a serializer, say.
+    """Like `publish`, but calls `save` to create the photo and its related rows: the `save` of a
+    serializer, say.
 
     It is called in the transaction, with the author and the `circle_id` as keywords, and returns the photo.
     `then` is called when all is written, before the commit.
@@ -93,7 +97,8 @@ def publish_with(
 
 def _published_with(caller: Any, key: str) -> Any:
     keys = UploadKey.objects.filter(user=caller, key=key)
-    return database.primary(get_photo_model()).filter(id__in=keys.values("photo")).first()
+    photos = get_photo_model()._base_manager.using(database.writer())
+    return photos.filter(id__in=keys.values("photo")).first()
 
 
 def _files(photo: AbstractPhoto) -> list[Any]:
@@ -107,9 +112,3 @@ def _with_named_files(photo: AbstractPhoto) -> AbstractPhoto:
         if isinstance(value, File) and not value.name:
             photo.__dict__[name].name = "image"
     return photo
-
-
-def _remove_files(photo: AbstractPhoto) -> None:
-    for file in _files(photo):
-        if file and file._committed:
-            file.delete(save=False)

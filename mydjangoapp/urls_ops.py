@@ -1,4 +1,4 @@
-"""Health and metrics, for who runs the site. They ask nobody for a log-in: keep them inside."""
+"""Health and metrics for operators. They need no log-in: do not expose them publicly."""
 
 from django.urls import path
 

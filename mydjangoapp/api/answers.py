@@ -7,7 +7,8 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from ..conf import imported
+from ..conf import conf, imported
+from ..connections import database
 from ..homefeed.reader import Entry
 from ..models import AbstractPhoto, get_photo_model
 from ..photos import rows
@@ -21,7 +22,8 @@ def entries_data(entries: Iterable[Entry], request: Request) -> list[dict[str, A
     serializer = imported("PHOTO_SERIALIZER")
     if serializer is None or not data:
         return data
-    photos = get_photo_model()._default_manager.filter(id__in=[one["id"] for one in data])
+    # Of the writer: a replica may not have a photo yet that the list has.
+    photos = database.primary(get_photo_model()).filter(id__in=[one["id"] for one in data])
     own = {photo.pk: _own_data(serializer, photo, request) for photo in _prefetched(serializer, photos)}
     return [one | own[one["id"]] for one in data if one["id"] in own]
 
@@ -48,14 +50,13 @@ def _entry_data(entry: Entry, request: Request) -> dict[str, Any]:
 
 
 def _photo_data(photo: rows.PhotoRow, request: Request) -> dict[str, Any]:
-    return {
-        "id": photo.id,
-        "user_id": photo.user_id,
-        "circle_id": photo.circle_id,
-        "description": photo.description,
-        "photo_url": photo.url if "://" in photo.url else photo.url and request.build_absolute_uri(photo.url),
-        "created_at": photo.created_at,
-    }
+    data: dict[str, Any] = {"id": photo.id, "user_id": photo.user_id, "circle_id": photo.circle_id}
+    if conf.PHOTO_SERIALIZER is None:
+        url = photo.url
+        data["description"] = photo.description
+        data["photo_url"] = url if "://" in url else url and request.build_absolute_uri(url)
+    data["created_at"] = photo.created_at
+    return data
 
 
 def _prefetched(serializer: Any, photos: Any) -> Any:

@@ -23,8 +23,7 @@ PATIENCE = 0.8  # seconds
 def redis_does_not_evict(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """W001: under memory pressure Redis would throw feeds and follower lists away.
 
-    Says nothing if Redis cannot be asked: that is `/readyz/`'s to report, and no reason to hold up
-    a migration.
+    Says nothing if Redis cannot be asked: `/readyz/` reports that, and a migration must not wait for it.
     """
     try:
         with patience.bounded_by(patience.Patience(PATIENCE)):

@@ -1,4 +1,4 @@
-"""Messages that are not sent: tasks that run in the caller's process, for tests of a site."""
+"""Runs tasks in the caller's process instead of sending messages; for tests of a site."""
 
 from __future__ import annotations
 

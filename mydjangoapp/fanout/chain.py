@@ -104,7 +104,8 @@ def _is_left_to_readers(batch: Claim) -> bool:
     # The list's length counts those who have left, too: SQL decides.
     if conf.PULL_ABOVE is None or not followers.are_more_than(author_id, conf.PULL_ABOVE):
         return False
-    database.primary(get_photo_model()).filter(id=photo_id).update(pulled=True)
+    photos = get_photo_model()._base_manager.using(database.writer())
+    photos.filter(id=photo_id).update(pulled=True)
     delivery.note_pulled(photo_id)
     total = batch.total
     with database.atomic():

@@ -1,5 +1,4 @@
-"""The same for PostgreSQL: rows go through COPY into a table of the transaction's own. Blocks wait
-meanwhile."""
+"""Imports follows on PostgreSQL: copies the rows into a temporary table, then inserts from it."""
 
 from __future__ import annotations
 
@@ -20,8 +19,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS {table} (
 ) ON COMMIT DROP
 """
 _COPY = "COPY {table} (place, follower, followee, created_at) FROM STDIN"
-# A block writes its row before it ends follows, so one that waits here ends ours. Cheaper than to lock ten
-# thousand users.
+# New blocks wait until the transaction ends. A block writes its row before it ends follows, so it then ends
+# those that were made here. Cheaper than locking ten thousand users.
 _LOCK = "LOCK TABLE {blocks} IN SHARE MODE"
 _KNOWN = """
 SELECT row.place, row.created_at, one.{pk} AS follower_id, other.{pk} AS followee_id, EXISTS (

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.utils import timezone
 from more_itertools import batched
@@ -16,11 +17,11 @@ from .. import domain_events, outbox
 from ..connections import database
 from ..models import Block, Follow, PastFollow
 from . import import_postgres
-from .ids import id_of
 from .import_postgres import Inserted
 from .locks import lock_users
 
 ROWS_PER_TRANSACTION = 20_000
+VALUES_PER_QUERY = 5_000  # SQLite takes some 32,000
 UNKNOWN, ONESELF, BLOCKED, THERE = "unknown users", "oneself", "blocked", "there already"
 
 
@@ -44,11 +45,10 @@ def import_follows(
 
     In the order of `rows`, which becomes the order of the lists: give the oldest first. `by`: the field of
     the user model that names users in the rows. No events, unless `announce`: nobody is told of a follow of
-    years ago. `progress` is called with the number of rows after each transaction of 20,000. Broken off, it
-    is called again with the same rows: those that are there are left out. Where nothing is known of a photo
-    that a user now follows, their home feed is read from SQL and built at their next read; follower lists
-    at the author's next upload, or by `followers.ensure`. Raises `ValueError` for something that cannot be
-    an id.
+    years ago. `progress` is called with the number of rows after each transaction of 20,000. If it is
+    interrupted, call it again with the same rows: follows that exist are left out. Home feeds of the new
+    followers, and follower lists of the authors, are dropped; they are built anew from SQL where they are
+    needed. Raises `ValueError` for a value that names no user.
     """
     counts: Counter[str] = Counter()
     for some in batched(rows, ROWS_PER_TRANSACTION):
@@ -58,11 +58,8 @@ def import_follows(
 
 
 def _import(rows: Sequence[Row], by: str, announce: bool) -> Counter[str]:
-    if by == "pk":
-        as_id = _ids()
-        rows = [Row(as_id(row.follower), as_id(row.followee), row.created_at) for row in rows]
-    else:
-        rows = [Row(str(row.follower), str(row.followee), row.created_at) for row in rows]
+    as_name = _names(by)
+    rows = [Row(as_name(row.follower), as_name(row.followee), row.created_at) for row in rows]
     with database.atomic():
         done = import_postgres.insert(rows, by) if import_postgres.is_usable() else _insert(rows, by)
         if done.first is not None and done.last is not None:
@@ -75,17 +72,29 @@ def _import(rows: Sequence[Row], by: str, announce: bool) -> Counter[str]:
     return Counter({"made": done.made, **numbers})
 
 
-def _ids() -> Callable[[Any], Any]:
-    """`id_of`, without looking for the user model each time."""
-    to_python: Callable[[Any], Any] = get_user_model()._meta.pk.to_python
-    return lambda user: to_python(user) if type(user) in (int, str) else id_of(user)
+def _names(by: str) -> Callable[[Any], Any]:
+    """Makes of a user in a row the value of the field that names users."""
+    users: Any = get_user_model()._meta
+    to_python: Callable[[Any], Any] = (users.pk if by == "pk" else users.get_field(by)).to_python
+
+    def as_name(user: Any) -> Any:
+        if by == "pk" and hasattr(user, "pk"):
+            return user.pk
+        try:
+            return to_python(user)
+        except ValidationError as error:
+            raise ValueError(f"{user!r} does not name a user.") from error
+
+    return as_name
 
 
 def _insert(rows: Sequence[Row], by: str) -> Inserted:
     """By Django's ORM, for every database that it knows."""
     names = {user for row in rows for user in (row.follower, row.followee)}
-    users = get_user_model()._base_manager.using(database.writer()).filter(**{f"{by}__in": names})
-    ids = dict(users.values_list(by, "pk"))
+    users = get_user_model()._base_manager.using(database.writer())
+    ids: dict[Any, Any] = {}
+    for some in batched(names, VALUES_PER_QUERY):
+        ids.update(users.filter(**{f"{by}__in": some}).values_list(by, "pk"))
     lock_users(ids.values())  # blocks wait until the transaction ends
     pairs: dict[tuple[Any, Any], datetime | None] = {}
     unknown = oneself = 0
@@ -120,8 +129,10 @@ def _blocked(pairs: Mapping[tuple[Any, Any], Any]) -> set[tuple[Any, Any]]:
     if not blocks.exists():
         return set()
     users = {user for pair in pairs for user in pair}
-    between = blocks.filter(blocker__in=users, blocked__in=users).values_list("blocker_id", "blocked_id")
-    both_ways = {pair for one, other in between for pair in ((one, other), (other, one))}
+    both_ways = set()
+    for some in batched(users, VALUES_PER_QUERY):
+        for one, other in blocks.filter(blocker__in=some).values_list("blocker_id", "blocked_id"):
+            both_ways |= {(one, other), (other, one)}
     return both_ways & pairs.keys()
 
 

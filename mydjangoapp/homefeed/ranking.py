@@ -51,6 +51,8 @@ def ranked(
     while True:
         stream = peekable(down(below))
         window = list(islice(stream, conf.RANKING_CANDIDATES))
+        if window and below == visibility.EVERYTHING:
+            below = window[0].photo.id + 1  # what comes in on top later is not in the window
         candidates = [entry for entry in window if entry.photo.id not in shown]
         best = _ordered(user_id, candidates, order)[: limit - len(page)]
         page += best

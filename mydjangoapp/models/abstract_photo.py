@@ -28,7 +28,8 @@ class AbstractPhoto(models.Model):
     """Base of the site's own photo model, which `MYDJANGOAPP_PHOTO_MODEL` names.
 
     Holds the author, the moment of creation, a growing integer id, the circle, and what the feeds count.
-    Saving a new one, by whatever way, opens its fan-out. What the default manager leaves out is in no feed.
+    Saving a new one, by whatever way, opens its fan-out. The default manager has to show every row;
+    `FEED_FILTER` is for what a feed leaves out.
 
     A model whose author field has another name sets `user = None` and `AUTHOR_FIELD`; it brings
     `Meta.indexes = photo_indexes(author=…)` of its own then. See docs/ADOPTING.md.
@@ -87,8 +88,8 @@ class AbstractPhoto(models.Model):
         return getattr(self, self.author_column())
 
     def event_fields(self) -> dict[str, Any]:
-        """What `photo.published` says of it besides id, author, circle and date; JSON values. Asked when the
-        row is written: what refers to the row comes later."""
+        """What `photo.published` says of it besides id, author, circle and date; JSON values. Called when the
+        row is saved; related rows do not exist yet."""
         return {}
 
     @property

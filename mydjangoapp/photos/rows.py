@@ -62,8 +62,8 @@ def of_author(user: Any) -> AuthorRow:
     serializer = imported("AUTHOR_SERIALIZER")
     if serializer is None:
         return AuthorRow(user.pk, _public_name(user), name)
-    fields = serializer(user).data if hasattr(serializer, "data") else serializer(user)
-    return AuthorRow(user.pk, _public_name(user), name, dict(fields))
+    fields = dict(serializer(user).data if hasattr(serializer, "data") else serializer(user))
+    return AuthorRow(user.pk, str(fields.get("username", "")), str(fields.get("name", "")), fields)
 
 
 def _public_name(user: Any) -> str:

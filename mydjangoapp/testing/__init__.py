@@ -9,7 +9,7 @@ In a `TestCase`::
             photo = uploads.publish(author, description="Sunrise", photo_url="https://example.com/1.jpg")
             self.assertEqual([entry.photo for entry in feeds.page(reader)], [photo])
 
-With pytest the fixtures of `fixtures.py` do the same; they are there when the package is installed.
+With pytest the fixtures of `pytest_plugin.py` do the same; they are there when the package is installed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, ClassVar, NamedTuple
 from unittest import TestCase
 
-from django.conf import settings
 from django.test import override_settings
 from more_itertools import batched
 
+from ..conf import configured
 from ..connections import database, in_place
 from ..events import registry
 from ..events.redis_streams.server import store as events_store
 from ..events.redis_streams.transport import RedisStreams
 from ..exceptions import FeedError
 from ..homefeed import feeds_redis
+from ..models.user_id import id_of
 
 __all__ = [
     "FanOutCall",
@@ -59,7 +60,7 @@ def isolated_keys() -> Iterator[str]:
     matter.
     """
     prefix = f"test-{secrets.token_hex(6)}:"
-    with override_settings(MYDJANGOAPP={**settings.MYDJANGOAPP, "KEY_PREFIX": prefix}):
+    with override_settings(MYDJANGOAPP={**configured(), "KEY_PREFIX": prefix}):
         try:
             yield prefix
         finally:
@@ -86,7 +87,7 @@ def recorded_fanouts() -> Iterator[list[FanOutCall]]:
 
     def record(task: Any, arguments: tuple[Any, ...], countdown: float) -> None:
         if task.name.endswith(".insert_into_homefeed"):
-            calls.append(FanOutCall(*arguments[:2]))
+            calls.append(FanOutCall(arguments[0], id_of(arguments[1])))
 
     with _sending(record), database.without_waiting_for_commits():
         yield calls
@@ -97,7 +98,7 @@ def deliveries_in_place() -> Iterator[None]:
     """Delivers in the test itself, to the last batch, before `uploads.publish` returns; in a transaction,
     too. Follows, likes and deletions reach Redis as soon. What was delivered is `done` at once."""
     with (
-        override_settings(MYDJANGOAPP={**settings.MYDJANGOAPP, "SETTLE_SECONDS": 0.001}),
+        override_settings(MYDJANGOAPP={**configured(), "SETTLE_SECONDS": 0.001}),
         _sending(in_place.run),
         database.without_waiting_for_commits(),
     ):
@@ -113,7 +114,7 @@ def feeds_from_sql() -> Iterator[None]:
     app_logger = logging.getLogger("mydjangoapp")
     level = app_logger.level
     with (
-        override_settings(MYDJANGOAPP={**settings.MYDJANGOAPP, **off}),
+        override_settings(MYDJANGOAPP={**configured(), **off}),
         _sending(lambda *_: None),
     ):
         app_logger.setLevel(logging.CRITICAL)
@@ -141,6 +142,8 @@ class HomeFeedsMixin(TestCase):
     fanouts: list[FanOutCall]
 
     def setUp(self) -> None:
+        if self.home_feeds not in ("in place", "recorded", "from SQL"):
+            raise ValueError(f"home_feeds is 'in place', 'recorded' or 'from SQL', not {self.home_feeds!r}.")
         stack = ExitStack()
         self.addCleanup(stack.close)
         if self.home_feeds == "from SQL":
@@ -149,10 +152,6 @@ class HomeFeedsMixin(TestCase):
             stack.enter_context(isolated_keys())
             if self.home_feeds == "recorded":
                 self.fanouts = stack.enter_context(recorded_fanouts())
-            elif self.home_feeds == "in place":
-                stack.enter_context(deliveries_in_place())
             else:
-                raise ValueError(
-                    f"home_feeds is 'in place', 'recorded' or 'from SQL', not {self.home_feeds!r}."
-                )
+                stack.enter_context(deliveries_in_place())
         super().setUp()

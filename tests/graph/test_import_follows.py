@@ -176,7 +176,7 @@ def test_the_command_reads_a_table(people: list[Any], capsys: Any) -> None:
 def test_users_may_be_named_by_another_field(people: list[Any], tmp_path: Path) -> None:
     field = people[0].USERNAME_FIELD
     me, author = (getattr(one, field) for one in people[:2])
-    (tmp_path / "f.csv").write_text(f"{me},{author}\n{author},nobody\n")
+    (tmp_path / "f.csv").write_text(f"{me}, {author}\n{author},nobody\n")
     call_command("import_follows", str(tmp_path / "f.csv"), by=field)
     assert [(row.follower, row.followee) for row in in_sql()] == [(people[0].pk, people[1].pk)]
 
@@ -212,7 +212,7 @@ def test_a_bad_line_is_named_and_nothing_is_half_done(
         (["--from-model", "shop.Nothing:a,b"], "shop"),
         (["--from-model", "mydjangoapp.Follow:follower,who"], "who"),
         (["--from-model", "mydjangoapp.Follow:follower"], "follower,followee"),
-        (["f.csv", "--by", "shoe_size"], "no field 'shoe_size'"),
+        (["f.csv", "--by", "shoe_size"], "no unique field 'shoe_size'"),
     ],
 )
 def test_bad_arguments_are_named(arguments: list[str], words: str) -> None:

@@ -56,8 +56,8 @@ class Command(BaseCommand):
         if bool(options["file"]) == bool(options["from_model"]):
             raise CommandError("Give either a CSV file or --from-model.")
         by = options["by"]
-        if by != "pk" and not _has_field(get_user_model(), by):
-            raise CommandError(f"--by: {get_user_model()._meta.label} has no field {by!r}.")
+        if by != "pk" and not _has_unique_field(get_user_model(), by):
+            raise CommandError(f"--by: {get_user_model()._meta.label} has no unique field {by!r}.")
         console = Console(file=cast(IO[str], self.stderr))
         began = time.monotonic()
         with ExitStack() as stack:
@@ -76,14 +76,16 @@ class Command(BaseCommand):
                 self._build_lists(bars)
 
     def _build_lists(self, bars: Progress) -> None:
-        follows = database.primary(Follow).order_by("followee").values_list("followee", flat=True).distinct()
+        follows = (
+            database.primary(Follow).order_by("followee_id").values_list("followee_id", flat=True).distinct()
+        )
         bar = bars.add_task("follower lists", total=follows.count())
         built, page = 0, list(follows[:AUTHORS_PER_PAGE])
         try:
             while page:
                 built += follower_lists.build_missing(page)
                 bars.advance(bar, len(page))
-                page = list(follows.filter(followee__gt=page[-1])[:AUTHORS_PER_PAGE])
+                page = list(follows.filter(followee_id__gt=page[-1])[:AUTHORS_PER_PAGE])
         except FeedError as error:
             raise CommandError(f"{error} The follows are there; run it again for the lists.") from error
         self.stdout.write(f"{built:,} follower lists built")
@@ -116,7 +118,8 @@ def _ahead(rows: Iterator[graph.Row]) -> Iterator[graph.Row]:
 
 
 def _of_csv(file: Iterable[str], path: Path, by: str) -> Iterator[graph.Row]:
-    key, zone = get_user_model()._meta.pk, timezone.get_current_timezone()
+    users: Any = get_user_model()._meta
+    key, zone = users.pk if by == "pk" else users.get_field(by), timezone.get_current_timezone()
     for number, cells in enumerate(csv.reader(file), 1):
         if not cells or (number == 1 and cells[0].strip().lower() in ("follower", "follower_id")):
             continue
@@ -125,9 +128,9 @@ def _of_csv(file: Iterable[str], path: Path, by: str) -> Iterator[graph.Row]:
                 f"{path}, line {number}: {len(cells)} columns instead of follower, followee, date."
             )
         try:
-            names = cells[:2] if by != "pk" else [key.to_python(cell.strip()) for cell in cells[:2]]
+            names = [key.to_python(cell.strip()) for cell in cells[:2]]
         except Exception as error:  # each kind of field raises its own
-            raise CommandError(f"{path}, line {number}: {cells[:2]} are not the ids of two users.") from error
+            raise CommandError(f"{path}, line {number}: {cells[:2]} do not name two users.") from error
         try:
             created_at = _moment(cells[2].strip(), zone) if len(cells) == 3 and cells[2].strip() else None
         except ValueError as error:
@@ -160,5 +163,5 @@ def _of_model(where: str) -> tuple[Iterator[graph.Row], int]:
     return (graph.Row(*row) for row in values), rows.count()
 
 
-def _has_field(model: Any, name: str) -> bool:
-    return any(field.name == name for field in model._meta.concrete_fields)
+def _has_unique_field(model: Any, name: str) -> bool:
+    return any(field.name == name and field.unique for field in model._meta.concrete_fields)

@@ -1,4 +1,7 @@
-"""pytest's fixtures, found by pytest itself: `home_feeds`, `recorded_fanouts`, `feeds_from_sql`."""
+"""pytest's fixtures, found by pytest itself: `home_feeds`, `recorded_fanouts`, `feeds_from_sql`.
+
+It is loaded by every run of pytest where the package is installed, so it imports nothing of the app.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from . import FanOutCall
+    from .testing import FanOutCall
 
 
 @pytest.fixture
 def home_feeds() -> Iterator[None]:
     """Keys of its own, and deliveries in place, to the last batch."""
-    from . import deliveries_in_place, isolated_keys
+    from .testing import deliveries_in_place, isolated_keys
 
     with isolated_keys(), deliveries_in_place():
         yield
@@ -23,7 +26,7 @@ def home_feeds() -> Iterator[None]:
 @pytest.fixture
 def recorded_fanouts() -> Iterator[list[FanOutCall]]:
     """Keys of its own; the fan-outs that would be delivered."""
-    from . import isolated_keys, recorded_fanouts
+    from .testing import isolated_keys, recorded_fanouts
 
     with isolated_keys(), recorded_fanouts() as calls:
         yield calls
@@ -32,7 +35,7 @@ def recorded_fanouts() -> Iterator[list[FanOutCall]]:
 @pytest.fixture
 def feeds_from_sql() -> Iterator[None]:
     """No Redis: feeds come from SQL."""
-    from . import feeds_from_sql
+    from .testing import feeds_from_sql
 
     with feeds_from_sql():
         yield
