@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo matrix test test-faults test-events test-rest test-host test-all faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
+.PHONY: help demo matrix test test-faults test-events test-feeds test-rest test-host test-all faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,8 +33,8 @@ lint: $(VENV)/dev ## ruff, mypy, import-linter
 # as what they choose may lie in one of them only.
 test: lint ## lint, then every test that needs nothing installed; ARGS="-k name"
 ifeq ($(ARGS),)
-	@echo "Four parts side by side, each is shown when it has ended"
-	@$(MAKE) -s -j4 -Otarget test-faults test-events test-rest test-host
+	@echo "Five parts side by side, each is shown when it has ended"
+	@$(MAKE) -s -j5 -Otarget test-faults test-events test-feeds test-rest test-host
 else
 	@$(PYTEST) $(ARGS)
 endif
@@ -42,8 +42,13 @@ endif
 test-faults test-events: $(VENV)/dev
 	@$(PYTEST) tests/$(@:test-%=%)
 
+FEEDS := tests/homefeed tests/fanout tests/hosts
+
+test-feeds: $(VENV)/dev
+	@$(PYTEST) $(FEEDS)
+
 test-rest: $(VENV)/dev
-	@$(PYTEST) --ignore tests/faults --ignore tests/events
+	@$(PYTEST) --ignore tests/faults --ignore tests/events $(FEEDS:%=--ignore %)
 
 # The same tests on a site with users by UUID, who log in by e-mail, and with other defaults.
 ON_A_HOST := tests/test_host_site.py tests/api/test_upload_api.py tests/fanout/test_fanouts.py tests/api/test_feed_api.py \

@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, ClassVar, NamedTuple
 from unittest import TestCase
 
+from celery import current_app
 from django.test import override_settings
 from more_itertools import batched
 
@@ -59,6 +60,7 @@ def isolated_keys() -> Iterator[str]:
     So two tests never meet, nor a test and a site, on one Redis; ids that come again in each test are no
     matter.
     """
+    _ = current_app.conf.task_default_queue  # named by the site's own prefix, for the whole run
     prefix = f"test-{secrets.token_hex(6)}:"
     with override_settings(MYDJANGOAPP={**configured(), "KEY_PREFIX": prefix}):
         try:
