@@ -77,11 +77,19 @@ class Demo(BaseCommand):
                 console.print(
                     f"\nServing http://{LOOPBACK}:{port}/docs/ - log files in {var}/log - Ctrl-C ends it."
                 )
+                console.print("Commands for this site, in another shell:", self._command(), soft_wrap=True)
                 signal.pause()
         except KeyboardInterrupt:
             console.print("\nStopped.")
         except (ServerFailed, OSError) as error:
             raise CommandError(str(error)) from error
+
+    @staticmethod
+    def _command() -> str:
+        """A command line that finds the demo's servers."""
+        names = ("REDIS_URL", "CELERY_BROKER_URL", "CACHE_URL")
+        given = " ".join(f"{name}={os.environ[name]}" for name in names)
+        return f"{given} {sys.executable} manage.py fanouts --watch"
 
     def _start(self, stack: ExitStack, console: Console, var: Path, port: int) -> None:
         log = var / "log"
@@ -172,8 +180,9 @@ def _make_followers(console: Console, author: Any, wanted: int) -> None:
             .order_by("id")[wanted:]
             .values_list("follower_id", flat=True)
         )
-        for follower in list(graph_rows):
-            graph.unfollow(follower, author)
+        with _bar(console, "ending follows of an earlier run") as bar:
+            for follower in bar.track(list(graph_rows)):
+                graph.unfollow(follower, author)
     if have < wanted:
         with _bar(console, "making followers") as bar:
             line = bar.add_task("followers", total=wanted, completed=have)
