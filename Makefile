@@ -118,6 +118,7 @@ bench: $(VENV)/dev ## the engine beside the naive way, on one Redis (installs De
 	@$(BIN)/python -m benchmarks.reading
 	@$(BIN)/python -m benchmarks.uploads
 	@$(BIN)/python -m benchmarks.events
+	@$(BIN)/python -m benchmarks.follows
 
 wheel: ## the app alone, as dist/*.whl
 	@rm -rf dist && $(PYTHON) -m pip --quiet --disable-pip-version-check wheel --no-deps -w dist .
