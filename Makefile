@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo matrix test test-faults test-events test-feeds test-rest test-host test-all faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
+.PHONY: help demo matrix test test-faults test-events test-feeds test-rest test-host test-all test-postgresql test-sites faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -81,14 +81,19 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
   tests/circles tests/connections/test_databases.py tests/ops/test_pruning.py tests/test_outbox.py \
   tests/test_site.py tests/events tests/graph tests/test_feeds.py
 
-test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, every fault
+test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
+	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites
+	@$(MAKE) -s faults
+
+test-postgresql: $(VENV)/dev
 	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" $(ON_POSTGRESQL) $(ARGS)
+
+test-sites: $(VENV)/dev
 	@TEST_ON=text-users $(PYTEST) -m "slow or not slow" $(ON_A_HOST) tests/fanout/test_fanout_by_worker.py
 	@TEST_ON=uuid-users $(PYTEST) tests/homefeed/test_feed_oracle.py
 	@TEST_ON=shop-photos $(PYTEST) $(ON_A_SHOP)
 	@$(PYTEST) -m slow tests/hosts
-	@$(MAKE) -s faults
 
 matrix: $(VENV)/dev ## the tests on every Python and Django there is here; ARGS="-s lowest"
 	@$(BIN)/nox $(ARGS)
