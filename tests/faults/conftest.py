@@ -42,7 +42,13 @@ class Chain:
         wait_until(lambda: self.is_on_its_way(photo, followers), seconds=30, what="the chain is on its way")
 
     def wait_for_end(self, photo: int, seconds: float) -> None:
-        wait_until(lambda: self.has_ended(photo), seconds=seconds, what="the chain ends")
+        """The engine has to end. A naive chain may stand still for good, when its message has gone with the
+        process that held it: that is a loss, and the checker's to find."""
+        try:
+            wait_until(lambda: self.has_ended(photo), seconds=seconds, what="the chain ends")
+        except TimeoutError:
+            if self.is_exact:
+                raise
 
 
 def _publish(author: Any) -> int:

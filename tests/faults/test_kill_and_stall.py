@@ -65,7 +65,7 @@ def test_sigkill_of_the_pool_child_that_carries_the_chain(
         os.kill(child.pid, signal.SIGKILL)
     since = time.monotonic()
     assert outcome(photo, everyone[-1:]).lost, "killed too late to mean anything"
-    chain.wait_for_end(photo, seconds=60)
+    chain.wait_for_end(photo, seconds=60 if chain.is_exact else 20)
     judge(chain, trial, outcome(photo, everyone), since)
 
 
@@ -102,10 +102,7 @@ def test_redis_stands_still_for_eight_seconds_in_mid_chain(
     finally:
         redis_server.signal(signal.SIGCONT)
     since = time.monotonic()
-    try:
-        chain.wait_for_end(photo, seconds=60 if chain.is_exact else 10)
-    except TimeoutError:
-        assert not chain.is_exact, "the engine has to end"
+    chain.wait_for_end(photo, seconds=60 if chain.is_exact else 10)
     judge(chain, trial, outcome(photo, everyone), since)
 
 
