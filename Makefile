@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo matrix test test-faults test-events test-feeds test-rest test-host test-all test-postgresql test-sites faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
+.PHONY: help demo docs matrix test test-faults test-events test-feeds test-rest test-host test-all test-postgresql test-sites test-matrix faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,9 +25,11 @@ $(VENV)/dev: $(VENV)/site pyproject.toml
 demo: $(VENV)/site ## an author with 100,000 followers uploads; ARGS="--followers 1500000 --exit"
 	@$(BIN)/python -m devtools.demo $(ARGS)
 
-lint: $(VENV)/dev ## ruff, mypy, import-linter
+lint: $(VENV)/dev ## ruff, mypy, import-linter, and the files of CI by their schemas
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy \
-	  && $(BIN)/lint-imports --no-logo
+	  && $(BIN)/lint-imports --no-logo \
+	  && $(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml \
+	  && $(BIN)/check-jsonschema -q --builtin-schema vendor.readthedocs .readthedocs.yaml
 
 # Each run of pytest has servers and a database of its own, so parts run side by side; without ARGS,
 # as what they choose may lie in one of them only.
@@ -83,7 +85,7 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
 
 test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
-	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites
+	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix
 	@$(MAKE) -s faults
 
 test-postgresql: $(VENV)/dev
@@ -94,6 +96,13 @@ test-sites: $(VENV)/dev
 	@TEST_ON=uuid-users $(PYTEST) tests/homefeed/test_feed_oracle.py
 	@TEST_ON=shop-photos $(PYTEST) $(ON_A_SHOP)
 	@$(PYTEST) -m slow tests/hosts
+
+# Sites of somebody else's on every supported Django, and on the lowest versions of everything.
+ON_THE_MATRIX := tests/hosts tests/test_site.py tests/test_testing.py tests/test_feeds.py \
+  tests/api/test_upload_api.py tests/api/test_feed_api.py
+
+test-matrix: $(VENV)/dev
+	@$(BIN)/nox -s lowest "django-3.12(6.0)" "django-3.13(6.1)" -- -m "slow or not slow" $(ON_THE_MATRIX)
 
 matrix: $(VENV)/dev ## the tests on every Python and Django there is here; ARGS="-s lowest"
 	@$(BIN)/nox $(ARGS)
@@ -124,6 +133,13 @@ bench: $(VENV)/dev ## the engine beside the naive way, on one Redis (installs De
 	@$(BIN)/python -m benchmarks.uploads
 	@$(BIN)/python -m benchmarks.events
 	@$(BIN)/python -m benchmarks.follows
+
+$(VENV)/docs: $(VENV)/site pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/docs ## the documentation as a site: var/docs/index.html
+	@$(BIN)/python -m sphinx -q -n -W --keep-going docs var/docs
 
 wheel: ## the app alone, as dist/*.whl
 	@rm -rf dist && $(PYTHON) -m pip --quiet --disable-pip-version-check wheel --no-deps -w dist .

@@ -144,9 +144,7 @@ def main() -> None:
     )
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000, 10_000_000])
     parser.add_argument("--aof", choices=["everysec", "off", "both"], default="both")
-    parser.add_argument(
-        "--no-write", action="store_true", help="print only, leave benchmarks/results as it is"
-    )
+    parser.add_argument("--no-write", action="store_true", help="print only, leave docs/benchmarks as it is")
     parser.add_argument("--part", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:

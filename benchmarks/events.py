@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import RESULTS
+from benchmarks.results import keep
 from devtools.servers import ROOT, RedisServer, Server, site_environ, wait_until
 
 BODY = {"user_id": 1, "circle_id": None, "description": "x" * 50, "photo_url": "https://example.com/p.jpg"}
@@ -52,8 +52,7 @@ def main() -> None:
             text = measure(environ, options.rounds, options.messages)
     print(text)
     if not options.no_write:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "events.md").write_text(text)
+        keep("events", "Events", text)
 
 
 def _run(command: list[str], environ: dict[str, str]) -> str:

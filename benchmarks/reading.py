@@ -15,12 +15,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.http_load import load
+from benchmarks.results import keep
 from benchmarks.rig import Way
 from devtools.installed_servers import PostgresServer
 from devtools.servers import LOOPBACK, RedisServer, Server, free_port, in_use, site_environ
 
 AUTHORS = 20_000
-RESULTS = Path(__file__).parent / "results"
 FILL = """
 INSERT INTO auth_user (username, password, email, first_name, last_name, is_staff, is_active, is_superuser,
                        date_joined)
@@ -73,7 +73,7 @@ def main() -> None:
     text = "\n".join(_in_own_process(name) for name in ([options.world] if options.world else WORLDS))
     print(text)
     if not (options.no_write or options.world):
-        (RESULTS / "reading.md").write_text(text)
+        keep("reading", "Reading a feed", text)
 
 
 def _in_own_process(name: str) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
+from benchmarks.results import RESULTS, keep
 from benchmarks.rig import CAP, Way
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def table(by_aof: dict[str, list[Way]]) -> str:
@@ -36,7 +34,7 @@ def _latency(way: Way) -> str:
 
 
 def report(parts: dict[str, dict[str, Any]], *, write: bool) -> None:
-    """Prints the tables, and keeps them with figures and chart under `benchmarks/results`."""
+    """Prints the tables, and keeps them with figures and chart under `docs/benchmarks`."""
     by_aof = {aof: [Way(**way) for way in part["ways"]] for aof, part in parts.items()}
     last = list(parts.values())[-1]
     text = f"Redis {last['redis']}, Python {platform.python_version()}, {os.cpu_count()} cores, "
@@ -57,8 +55,7 @@ def report(parts: dict[str, dict[str, Any]], *, write: bool) -> None:
     print(text)
     if not write:
         return
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "fanout.md").write_text(text)
+    keep("fanout", "Large fan-outs", text)
     from benchmarks.chart import draw
 
     draw(by_aof, RESULTS / "fanout.png")

@@ -19,11 +19,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import keep
 from benchmarks.rig import Way
 from devtools.installed_servers import PostgresServer
 from devtools.servers import RedisServer, celery_worker, site_environ
 
-RESULTS = Path(__file__).parent / "results"
 AUTHORS = 50
 FOLLOWERS = 50
 FIRST = 1_000_000  # follower ids
@@ -47,7 +47,7 @@ def main() -> None:
     text = table(parts, options.photos)
     print(text)
     if not options.no_write:
-        (RESULTS / "small.md").write_text(text)
+        keep("small", "Small fan-outs", text)
 
 
 def _in_own_process(database: str) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.http_load import load
+from benchmarks.results import keep
 from benchmarks.rig import Way
 from devtools.installed_servers import PostgresServer
 from devtools.servers import LOOPBACK, RedisServer, Server, free_port, in_use, site_environ
 
-RESULTS = Path(__file__).parent / "results"
 CLIENTS = 16
 BODY = {"description": "a photo", "photo_url": "https://example.com/p.jpg"}
 WAYS = {"bare": ("a bare view that saves one row", "/bare/"), "upload": ("POST /upload/", "/upload/")}
@@ -55,7 +55,7 @@ def main() -> None:
     text = table(ways)
     print(text)
     if not options.no_write:
-        (RESULTS / "uploads.md").write_text(text)
+        keep("uploads", "Uploading", text)
 
 
 def make_user() -> str:
