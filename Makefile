@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo docs matrix test test-faults test-events test-feeds test-rest test-host test-all test-postgresql test-sites test-matrix faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
+.PHONY: help demo docs messages matrix test test-faults test-events test-feeds test-rest test-host test-all test-postgresql test-sites test-matrix faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,6 +24,9 @@ $(VENV)/dev: $(VENV)/site pyproject.toml
 
 demo: $(VENV)/site ## an author with 100,000 followers uploads; ARGS="--followers 1500000 --exit"
 	@$(BIN)/python -m devtools.demo $(ARGS)
+
+messages: $(VENV)/dev ## mydjangoapp/locale/django.pot from the source
+	@$(BIN)/python -m devtools.messages
 
 lint: $(VENV)/dev ## ruff, mypy, import-linter, and the files of CI by their schemas
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy \

@@ -11,6 +11,8 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from django.forms import ModelForm, URLField
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from . import graph, likes, tasks
 from .circles import members
@@ -114,7 +116,7 @@ class PairForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs onl
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if len({user.pk for user in given.values()}) < len(given):
-            raise ValidationError("These have to be two users.")
+            raise ValidationError(_("These have to be two users."))
         return given
 
 
@@ -128,7 +130,7 @@ class FollowForm(PairForm):
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if {"follower", "followee"} <= given.keys() and graph.blocks(given["follower"], given["followee"]):
-            raise ValidationError("One of the two blocks the other.")
+            raise ValidationError(_("One of the two blocks the other."))
         return given
 
 
@@ -151,7 +153,7 @@ class FanOutAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the
     list_display = ("photo_id", "state", "reached", "total", "attempts", "started_at", "finished_at")
     list_filter = ("state",)
     search_fields = ("=photo__id",)
-    search_help_text = "The id of a photo"
+    search_help_text = _("The id of a photo")
     fields = (*list_display, "cursor", "created_at", "heartbeat_at", "last_error")
     show_full_result_count = False
 
@@ -176,10 +178,18 @@ class FanOutAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("mydjangoapp.change_fanout"))
 
-    @admin.action(description="Begin failed fan-outs again", permissions=["retry"])
+    @admin.action(description=_("Begin failed fan-outs again"), permissions=["retry"])
     def begin_again(self, request: HttpRequest, queryset: QuerySet[FanOut]) -> None:
         begun = rescue.retry(tasks.enqueue, queryset.values_list("photo_id", flat=True))
-        self.message_user(request, f"{len(begun)} fan-outs begun again; only failed ones can be.")
+        self.message_user(
+            request,
+            ngettext(
+                "%(number)s fan-out begun again; only failed ones can be.",
+                "%(number)s fan-outs begun again; only failed ones can be.",
+                len(begun),
+            )
+            % {"number": len(begun)},
+        )
 
 
 @admin.register(UploadKey)

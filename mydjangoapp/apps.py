@@ -4,11 +4,12 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 
 class MyDjangoAppConfig(AppConfig):
     name = "mydjangoapp"
-    verbose_name = "Home feeds"
+    verbose_name = _("Home feeds")
     default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

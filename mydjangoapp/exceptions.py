@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import InterfaceError, OperationalError
+from django.utils.translation import gettext as _
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
 """What Django raises when the database does not answer, is locked, or has closed the connection."""
@@ -52,7 +53,7 @@ class UploadsBusy(FeedError):
     some seconds later."""
 
     def __init__(self) -> None:
-        super().__init__("image: too many large images are being uploaded. Try again in some seconds.")
+        super().__init__(_("image: too many large images are being uploaded. Try again in some seconds."))
 
 
 class NotAMember(BadUpload):

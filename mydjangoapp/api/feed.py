@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -33,7 +34,7 @@ class FeedView(View):
         limit = limit_of(request)
         before, after = place_of(request, "cursor"), place_of(request, "newer_than")
         if before is not None and after is not None:
-            raise ValidationError({"newer_than": ["Give either cursor or newer_than, and not both."]})
+            raise ValidationError({"newer_than": [_("Give either cursor or newer_than, and not both.")]})
         user = request.user.pk
         if after is None:
             page = reader.older(user, limit=limit, before=before)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core import signing
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
@@ -19,7 +20,7 @@ def limit_of(request: Request) -> int:
     """`?limit=`, 1 to 100. Raises `ValidationError` naming it."""
     text = request.query_params.get("limit", str(LIMIT))
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST)) and 1 <= int(text) <= MOST):
-        raise ValidationError({"limit": [f"Give a whole number from 1 to {MOST}."]})
+        raise ValidationError({"limit": [_("Give a whole number from 1 to %(most)s.") % {"most": MOST}]})
     return int(text)
 
 
@@ -55,8 +56,8 @@ def place_of(request: Request, name: str) -> int | Place | None:
             return Place(place[0], tuple(place[0] - gap for gap in place[1:]))
         return int(place)
     except (signing.BadSignature, ValueError, TypeError) as error:
-        problem = f"Not a {name} of your feed: take it from next or previous of a page, as it is."
-        raise ValidationError({name: [problem]}) from error
+        problem = _("Not a %(name)s of your feed: take it from next or previous of a page, as it is.")
+        raise ValidationError({name: [problem % {"name": name}]}) from error
 
 
 def _salt(user: Any) -> str:
@@ -78,4 +79,4 @@ class NewestFirst(CursorPagination):
                 int(cursor.position)
             return cursor
         except (NotFound, ValueError) as error:
-            raise ValidationError({"cursor": ["Not a cursor of this list."]}) from error
+            raise ValidationError({"cursor": [_("Not a cursor of this list.")]}) from error

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import IO, Any
 
+from django.utils.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser, DataAndFiles, FormParser, JSONParser, MultiPartParser
@@ -33,11 +34,11 @@ class BoundedJSONParser(JSONParser):
     ) -> dict[str, Any]:
         body = stream.read(self.LIMIT + 1)
         if len(body) > self.LIMIT:
-            raise BodyTooLarge(f"The JSON body has more than {self.LIMIT:,} bytes.")
+            raise BodyTooLarge(_("The JSON body has more than %(most)s bytes.") % {"most": f"{self.LIMIT:,}"})
         try:
             return super().parse(io.BytesIO(body), media_type, parser_context)
         except RecursionError as error:
-            raise ParseError("JSON parse error - nested too deeply.") from error
+            raise ParseError(_("JSON parse error - nested too deeply.")) from error
 
 
 class _KnownCharset(BaseParser):
@@ -47,7 +48,7 @@ class _KnownCharset(BaseParser):
         try:
             return super().parse(*arguments, **options)
         except (LookupError, UnicodeError) as error:
-            raise ParseError("The charset in Content-Type does not fit the body.") from error
+            raise ParseError(_("The charset in Content-Type does not fit the body.")) from error
 
 
 class BoundedFormParser(_KnownCharset, FormParser):

@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError
 from django.db.models import Exists, OuterRef
 from django.http import Http404
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
@@ -138,7 +139,7 @@ class _RelationView(View):
             type(self).make(request.user, user)
         except Blocked as error:
             shown_or_404(user_id, request)  # they may have blocked the caller in this moment
-            raise PermissionDenied("You block this user: unblock them first.") from error
+            raise PermissionDenied(_("You block this user: unblock them first.")) from error
         except ValueError as error:
             raise ValidationError({"user_id": [str(error)]}) from error
         except IntegrityError as error:  # the user was deleted in this moment

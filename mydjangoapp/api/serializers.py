@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.validators import URLValidator
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
@@ -39,7 +40,8 @@ class AuthorField(serializers.PrimaryKeyRelatedField[Any]):
             return caller
         permission = f"{get_photo_model()._meta.app_label}.upload_for_others"
         if not getattr(caller, "has_perm", lambda _: False)(permission):
-            raise PermissionDenied(f"user_id: uploading in another user's name needs {permission}.")
+            problem = _("user_id: uploading in another user's name needs %(permission)s.")
+            raise PermissionDenied(problem % {"permission": permission})
         return super().to_internal_value(data)
 
 
@@ -90,7 +92,9 @@ class UploadSerializer(UploadFields):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("photo_url" in attrs) == ("image" in attrs):
-            raise serializers.ValidationError({"photo_url": "Give either photo_url or image, and not both."})
+            raise serializers.ValidationError(
+                {"photo_url": _("Give either photo_url or image, and not both.")}
+            )
         if "image" in attrs:  # last of all, because it costs most
             attrs["image"] = clean_image(attrs["image"], "image")
         return attrs
@@ -103,7 +107,7 @@ class UploadHeaders(serializers.Serializer[Any]):
         r"^[\x21-\x7e]+$",
         max_length=UploadKey.LENGTH,
         required=False,
-        error_messages={"invalid": "Only printable ASCII characters without spaces."},
+        error_messages={"invalid": _("Only printable ASCII characters without spaces.")},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -148,5 +149,5 @@ class NotFailed(APIException):
     """409"""
 
     status_code = status.HTTP_409_CONFLICT
-    default_detail = "Only a fan-out whose state is failed can be begun again."
+    default_detail = _("Only a fan-out whose state is failed can be begun again.")
     default_code = "not_failed"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from ..connections import database
 from ..exceptions import BadUpload, NotAMember
 from ..models import Circle, CircleMembership, get_photo_model
@@ -43,14 +45,18 @@ def keep(circle_id: int) -> None:
         return
     circle = Circle.objects.using(database.writer()).filter(pk=circle_id)
     if circle.select_for_update().first() is None:
-        raise BadUpload("circle_id", f"There is no circle {circle_id}.")
+        raise _no_circle(circle_id)
 
 
 def check_may_post(user: Any, circle: Any) -> int:
     """The circle's id. Raises `BadUpload` if there is no such circle, `NotAMember` for a non-member."""
     id_ = getattr(circle, "pk", circle)
     if not database.primary(Circle).filter(pk=id_).exists():
-        raise BadUpload("circle_id", f"There is no circle {id_}.")
+        raise _no_circle(id_)
     if not is_member(user, id_):
-        raise NotAMember("circle_id", "Only members of a circle post into it: join it first.")
+        raise NotAMember("circle_id", _("Only members of a circle post into it: join it first."))
     return int(id_)
+
+
+def _no_circle(id_: Any) -> BadUpload:
+    return BadUpload("circle_id", _("There is no circle %(id)s.") % {"id": id_})

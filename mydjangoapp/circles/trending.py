@@ -6,6 +6,8 @@ import logging
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
+from django.utils.translation import gettext as _
+
 from ..exceptions import FeedError
 from ..homefeed import reader
 from ..homefeed.reader import Entry
@@ -54,9 +56,9 @@ def day_in(text: str | None) -> date:
         if day.isoformat() != text:
             raise ValueError
     except ValueError as error:
-        raise ValueError("Give a day as YYYY-MM-DD.") from error
+        raise ValueError(_("Give a day as YYYY-MM-DD.")) from error
     if day > projection.today() + timedelta(days=1):
-        raise ValueError("That day has not come yet.")
+        raise ValueError(_("That day has not come yet."))
     if not projection.is_kept(day):
-        raise ValueError(f"Rankings are kept for {projection.KEPT_DAYS} days.")
+        raise ValueError(_("Rankings are kept for %(days)s days.") % {"days": projection.KEPT_DAYS})
     return day

@@ -12,12 +12,13 @@ from django.db import connections, transaction
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern
+from django.utils.translation import gettext_lazy as _
 
 from ..exceptions import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
 
-AWAY = "The database does not answer. Try again in a moment."
+AWAY = _("The database does not answer. Try again in a moment.")
 RETRY_AFTER = 5  # seconds
 
 

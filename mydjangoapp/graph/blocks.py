@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext
+
 from ..connections import database
 from ..models import Block, PastFollow
 from .commits import drop_feed_on_commit, tell_readers_on_commit
@@ -17,7 +19,7 @@ def block(blocker: Any, blocked: Any) -> bool:
 
     Raises `ValueError` if both are the same user, and `IntegrityError` for a user that does not exist.
     """
-    blocker_id, blocked_id = two_ids(blocker, blocked, "block")
+    blocker_id, blocked_id = two_ids(blocker, blocked, gettext("You cannot block yourself."))
     with database.atomic():
         lock_to_block(blocker_id, blocked_id)
         _, made = Block.objects.get_or_create(blocker_id=blocker_id, blocked_id=blocked_id)

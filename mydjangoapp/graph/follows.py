@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from .. import domain_events
 from ..conf import conf
 from ..connections import database
@@ -24,11 +26,11 @@ def follow(follower: Any, followee: Any, *, announce: bool = True) -> bool:
     if one of the two blocks the other, and `IntegrityError` for a user that does not exist. A follow and a
     block at the same time see each other.
     """
-    follower_id, followee_id = two_ids(follower, followee, "follow")
+    follower_id, followee_id = two_ids(follower, followee, _("You cannot follow yourself."))
     with database.atomic():
         lock_to_follow([follower_id], followee_id)
         if blocks(follower_id, followee_id):
-            raise Blocked("One of the two users blocks the other. Unblock first.")
+            raise Blocked(_("One of the two users blocks the other. Unblock first."))
         database.primary(PastFollow).filter(follower=follower_id, followee=followee_id).delete()
         row, made = Follow.objects.get_or_create(follower_id=follower_id, followee_id=followee_id)
         if made and announce:

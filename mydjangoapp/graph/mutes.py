@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext
+
 from ..connections import database
 from ..models import Mute
 from .commits import tell_readers_on_commit
@@ -16,7 +18,7 @@ def mute(muter: Any, muted: Any) -> bool:
     The follow stays. Raises `ValueError` if both are the same user, and `IntegrityError` for a user that
     does not exist.
     """
-    muter_id, muted_id = two_ids(muter, muted, "mute")
+    muter_id, muted_id = two_ids(muter, muted, gettext("You cannot mute yourself."))
     with database.atomic():
         _, made = Mute.objects.get_or_create(muter_id=muter_id, muted_id=muted_id)
         tell_readers_on_commit(muter_id)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.db import models
+from django.utils.translation import gettext as _
 
 from ..exceptions import BadUpload
 from .abstract_photo import AbstractPhoto, photo_indexes
@@ -54,7 +55,7 @@ class Photo(AbstractPhoto):
     def check_upload(cls, fields: Mapping[str, Any]) -> None:
         """Either a URL or an image."""
         if bool(fields.get("photo_url")) == ("image" in fields):
-            raise BadUpload("photo_url", "Give either photo_url or image, and not both.")
+            raise BadUpload("photo_url", _("Give either photo_url or image, and not both."))
 
     def event_fields(self) -> dict[str, Any]:
         """Description and URL."""

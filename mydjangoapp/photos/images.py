@@ -7,6 +7,7 @@ import warnings
 
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext as _
 from PIL import Image, ImageCms, ImageOps
 
 from ..conf import conf
@@ -26,7 +27,9 @@ def clean(upload: UploadedFile[bytes]) -> ContentFile[bytes]:
     process has no memory left for it.
     """
     if upload.size is None or upload.size > conf.UPLOAD_MAX_BYTES:
-        raise BadUpload("image", f"The file has more than {conf.UPLOAD_MAX_BYTES:,} bytes.")
+        raise BadUpload(
+            "image", _("The file has more than %(most)s bytes.") % {"most": f"{conf.UPLOAD_MAX_BYTES:,}"}
+        )
     try:
         with warnings.catch_warnings(), Image.open(upload, formats=list(FORMATS)) as picture:
             warnings.simplefilter("ignore")  # Pillow's own pixel warning; the limit that counts follows
@@ -39,7 +42,7 @@ def clean(upload: UploadedFile[bytes]) -> ContentFile[bytes]:
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(conf.UPLOAD_MAX_PIXELS) from error
     except Exception as error:  # Pillow's decoders raise whatever they like at a broken file
-        raise BadUpload("image", "This is not a readable JPEG, PNG or WebP image.") from error
+        raise BadUpload("image", _("This is not a readable JPEG, PNG or WebP image.")) from error
 
 
 def _check_before_decoding(picture: Image.Image) -> None:
@@ -47,7 +50,7 @@ def _check_before_decoding(picture: Image.Image) -> None:
     if picture.width * picture.height > most:
         raise _too_many_pixels(most)
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
-        raise BadUpload("image", "Animated images are not taken; send a single frame.")
+        raise BadUpload("image", _("Animated images are not taken; send a single frame."))
 
 
 def _is_progressive(picture: Image.Image) -> bool:
@@ -85,6 +88,5 @@ def _in_srgb(picture: Image.Image) -> Image.Image:
 
 
 def _too_many_pixels(most: int) -> BadUpload:
-    return BadUpload(
-        "image", f"The image has more than {most:,} pixels, the most that are taken of its kind."
-    )
+    problem = _("The image has more than %(most)s pixels, the most that are taken of its kind.")
+    return BadUpload("image", problem % {"most": f"{most:,}"})
