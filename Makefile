@@ -88,7 +88,7 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
 
 test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
-	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix
+	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix docs
 	@$(MAKE) -s faults
 
 test-postgresql: $(VENV)/dev

@@ -10,20 +10,22 @@ from django.db import connections
 
 from ..connections import database
 from ..models import Block, Follow
+from .in_turns import Turn
 
 TABLE = "mydjangoapp_import"
 
 _MAKE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS {table} (
-    place integer, follower {type}, followee {type}, created_at timestamp with time zone
+    id bigint, follower {type}, followee {type}, created_at timestamp with time zone
 ) ON COMMIT DROP
 """
-_COPY = "COPY {table} (place, follower, followee, created_at) FROM STDIN"
+_IDS = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) AS id FROM generate_series(1, %s) ORDER BY id"
+_COPY = "COPY {table} (id, follower, followee, created_at) FROM STDIN"
 # New blocks wait until the transaction ends. A block writes its row before it ends follows, so it then ends
 # those that were made here. Cheaper than locking ten thousand users.
 _LOCK = "LOCK TABLE {blocks} IN SHARE MODE"
 _KNOWN = """
-SELECT row.place, row.created_at, one.{pk} AS follower_id, other.{pk} AS followee_id, EXISTS (
+SELECT row.id, row.created_at, one.{pk} AS follower_id, other.{pk} AS followee_id, EXISTS (
     SELECT 1 FROM {blocks} AS block
     WHERE (block.blocker_id = one.{pk} AND block.blocked_id = other.{pk})
        OR (block.blocker_id = other.{pk} AND block.blocked_id = one.{pk})
@@ -34,10 +36,10 @@ LEFT JOIN {users} AS other ON other.{by} = row.followee
 """
 _INSERT = """
 WITH known AS MATERIALIZED ({known}), made AS (
-    INSERT INTO {follows} (follower_id, followee_id, created_at)
-    SELECT follower_id, followee_id, COALESCE(created_at, now()) FROM known
+    INSERT INTO {follows} (id, follower_id, followee_id, created_at)
+    SELECT id, follower_id, followee_id, COALESCE(created_at, now()) FROM known
     WHERE follower_id <> followee_id AND NOT is_blocked
-    ORDER BY place
+    ORDER BY id
     ON CONFLICT (follower_id, followee_id) DO NOTHING
     RETURNING id
 )
@@ -66,7 +68,12 @@ def is_usable() -> bool:
     return bool(connection.vendor == "postgresql" and connection.Database.__name__ == "psycopg")
 
 
-def insert(rows: Sequence[Any], by: str) -> Inserted:
+def is_usable_side_by_side() -> bool:
+    """Whether other connections see what the caller sees: not within a transaction of its own."""
+    return is_usable() and not connections[database.writer()].in_atomic_block
+
+
+def insert(rows: Sequence[Any], by: str, turn: Turn) -> Inserted:
     """Inserts follows in their order, in the open transaction; users of `by` are looked up there."""
     connection = connections[database.writer()]
     users: Any = get_user_model()._meta
@@ -82,12 +89,20 @@ def insert(rows: Sequence[Any], by: str) -> Inserted:
         "follows": quote(Follow._meta.db_table),
     }
     with connection.cursor() as cursor:
+        cursor.execute(_LOCK.format(**words))
+        # Before the next one begins: the order of the rows is the order of their ids.
+        cursor.execute(_IDS, [words["follows"], len(rows)])
+        ids = [id_ for (id_,) in cursor.fetchall()]
+        turn.has_begun()
+        if not turn.alone:
+            # PostgreSQL does not see that the one after this waits for it. Both write the same row where
+            # two names are one user to the database; all the same, nobody waits for ever.
+            cursor.execute("SET LOCAL lock_timeout = '10s'")
         cursor.execute(_MAKE.format(**words))
         cursor.execute(f"TRUNCATE {TABLE}")
         with cursor.copy(_COPY.format(**words)) as copy:
-            for place, row in enumerate(rows):
-                copy.write_row((place, row.follower, row.followee, row.created_at))
+            for id_, row in zip(ids, rows, strict=True):
+                copy.write_row((id_, row.follower, row.followee, row.created_at))
         cursor.execute(f"ANALYZE {TABLE}")
-        cursor.execute(_LOCK.format(**words))
         cursor.execute(_INSERT.format(known=_KNOWN.format(**words), **words))
         return Inserted(*cursor.fetchone())

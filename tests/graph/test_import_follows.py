@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
 
+from devtools.servers import Server
 from mydjangoapp import graph, outbox, uploads
 from mydjangoapp.events.transport import Consumer
 from mydjangoapp.graph import import_rows
@@ -140,10 +145,9 @@ def test_the_command_reads_a_file_and_may_be_broken_off(
     rows = rows_of(people)
     file = csv_of(rows, tmp_path / "follows.csv")
     monkeypatch.setattr(import_rows, "ROWS_PER_TRANSACTION", 7)
-    calls = iter(range(2))
 
     def broken_off(*ids: int) -> None:
-        if next(calls, None) is None:
+        if (rows[14].follower, rows[14].followee) in {row[:2] for row in in_sql()}:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -160,6 +164,57 @@ def test_the_command_reads_a_file_and_may_be_broken_off(
     call_command("import_follows", str(file))
     assert "0 follows made" in capsys.readouterr().out
     call_command("verify_feeds")
+
+
+def has_more_than(number: int) -> bool:
+    return Follow.objects.count() > number
+
+
+def test_what_is_left_by_a_kill_is_a_beginning_and_the_order_stays(
+    make_users: Callable[[int], list[Any]], tmp_path: Path
+) -> None:
+    """SIGKILL while transactions are under way, twice; then it runs to the end."""
+    ids = [user.pk for user in make_users(400)]
+    pairs = [(one, other) for one in ids for other in ids if one != other]
+    random.Random(1).shuffle(pairs)  # noqa: S311  # not a secret
+    rows = [graph.Row(*pair, LONG_AGO + timedelta(seconds=number)) for number, pair in enumerate(pairs)]
+    file = csv_of(rows, tmp_path / "follows.csv")
+    few = "from mydjangoapp.graph import import_rows; import_rows.ROWS_PER_TRANSACTION = 2_000"
+    call = f"from django.core.management import call_command; call_command('import_follows', {str(file)!r})"
+    command = [sys.executable, "manage.py", "shell", "-v0", "-c", f"{few}\n{call}"]
+    for share in (0.1, 0.4):
+        importing = Server(command, tmp_path / "import.log").start()
+        enough = int(len(rows) * share)
+        importing.wait_for(partial(has_more_than, enough), seconds=60, what="some are there")
+        importing.kill()
+        left = in_sql()
+        assert 0 < len(left) < len(rows), "killed too late to mean anything"
+        assert left == rows[: len(left)]
+    call_command("import_follows", str(file), no_lists=True)
+    assert in_sql() == rows
+
+
+def test_a_transaction_that_the_database_ends_is_done_again_in_its_place(
+    people: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rows_of(people)
+    monkeypatch.setattr(import_rows, "ROWS_PER_TRANSACTION", 4)
+    before, refused = import_rows._end_past_follows, iter(["once"])
+
+    def refusing(first: int, last: int) -> None:
+        before(first, last)
+        if (rows[9].follower, rows[9].followee) in {row[:2] for row in in_sql()} and next(refused, None):
+            raise OperationalError("terminating connection due to administrator command")
+
+    monkeypatch.setattr(import_rows, "_end_past_follows", refusing)
+    if connection.vendor == "postgresql":
+        assert graph.import_follows([*rows, *rows[:2]]) == {"made": 30, THERE: 2}
+    else:  # one by one, as the command is told to be run again
+        with pytest.raises(OperationalError):
+            graph.import_follows(rows)
+        assert in_sql() == rows[:8]
+        graph.import_follows(rows)
+    assert in_sql() == rows
 
 
 def test_the_command_reads_a_table(people: list[Any], capsys: Any) -> None:
