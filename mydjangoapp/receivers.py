@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, Model
 from django.db.models.functions import Greatest
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 
@@ -15,11 +15,13 @@ from .connections import database
 from .fanout import ledger
 from .graph.departure import user_leaves
 from .models import AbstractPhoto, Circle, CircleMembership, PendingChange, get_photo_model
+from .photos import new_files
 
 
 def connect() -> None:
     """Connects all of them; may be called again."""
     receivers: list[tuple[Any, Any, Any]] = [
+        (pre_save, row_is_saved, None),
         (post_save, photo_was_saved, get_photo_model()),
         (post_delete, photo_was_deleted, get_photo_model()),
         (pre_save, user_is_saved, settings.AUTH_USER_MODEL),
@@ -31,6 +33,11 @@ def connect() -> None:
     ]
     for signal, receiver, sender in receivers:
         signal.connect(receiver, sender=sender, dispatch_uid=f"mydjangoapp.{receiver.__name__}")
+
+
+def row_is_saved(sender: Any, instance: Model, **_: Any) -> None:
+    """Notes files that a row is about to store, where an upload is under way."""
+    new_files.note(instance)
 
 
 def photo_was_saved(

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.files.base import File
-from django.db import IntegrityError, models
+from django.db import IntegrityError
 
 from .circles import members
 from .connections import database
 from .models import AbstractPhoto, UploadKey, get_photo_model
+from .photos.new_files import removed_on_failure
 
 
 def publish(
@@ -31,30 +32,13 @@ def publish(
     model = get_photo_model()
     given = {name: value for name, value in fields.items() if value is not None}
     model.check_upload(given)
-    new_files: list[Any] = []
 
     def save(**author_and_circle: Any) -> AbstractPhoto:
         photo: AbstractPhoto = _with_named_files(model(**author_and_circle, **given))
-        new_files[:] = [file for file in _files(photo) if file and not file._committed]
         photo.save()
         return photo
 
-    committing = False
-
-    def is_committing() -> None:
-        nonlocal committing
-        committing = True
-
-    try:
-        return publish_with(
-            save, user, circle=circle, idempotency_key=idempotency_key, caller=caller, then=is_committing
-        )
-    finally:
-        # Not after the last statement: from there on the photo may have been committed.
-        if not committing:
-            for file in new_files:
-                if file._committed:
-                    file.delete(save=False)
+    return publish_with(save, user, circle=circle, idempotency_key=idempotency_key, caller=caller)
 
 
 def publish_with(
@@ -64,13 +48,12 @@ def publish_with(
     circle: Any = None,
     idempotency_key: str | None = None,
     caller: Any = None,
-    then: Callable[[], None] = lambda: None,
 ) -> Any:
     """Like `publish`, but calls `save` to create the photo and its related rows: the `save` of a
     serializer, say.
 
     It is called in the transaction, with the author and the `circle_id` as keywords, and returns the photo.
-    `then` is called when all is written, before the commit.
+    Files that it stores by saving rows are removed if the transaction fails.
     """
     caller = caller or user
     if idempotency_key is not None and (known := _published_with(caller, idempotency_key)):
@@ -78,13 +61,13 @@ def publish_with(
     circle_id = None if circle is None else members.check_may_post(user, circle)
     author = {get_photo_model().AUTHOR_FIELD: user}
     try:
-        with database.atomic():
+        with removed_on_failure() as is_written, database.atomic():
             if circle_id is not None:
                 members.keep(circle_id)
             photo: Any = save(**author, **({} if circle_id is None else {"circle_id": circle_id}))
             if idempotency_key is not None:
                 UploadKey.objects.create(user=caller, key=idempotency_key, photo=photo)
-            then()
+            is_written()
     except IntegrityError:
         if circle_id is not None:
             members.check_may_post(user, circle_id)  # it was deleted in this moment
@@ -99,11 +82,6 @@ def _published_with(caller: Any, key: str) -> Any:
     keys = UploadKey.objects.filter(user=caller, key=key)
     photos = get_photo_model()._base_manager.using(database.writer())
     return photos.filter(id__in=keys.values("photo")).first()
-
-
-def _files(photo: AbstractPhoto) -> list[Any]:
-    fields = photo._meta.concrete_fields
-    return [getattr(photo, field.attname) for field in fields if isinstance(field, models.FileField)]
 
 
 def _with_named_files(photo: AbstractPhoto) -> AbstractPhoto:

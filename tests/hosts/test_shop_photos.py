@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,30 @@ def test_a_post_with_pictures_and_tags_reaches_its_followers(pair: Any, worker: 
     assert {"id", "created_at", "author", "like_count", "liked"} <= entry.keys()
     progress = logged_in(author).get(answer.json()["fanout"]).json()
     assert (progress["state"], progress["reached"]) == ("done", 1)
+
+
+def test_an_upload_that_fails_leaves_no_file(
+    pair: Any, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    _, author = pair
+    api = logged_in(author)
+    api.raise_request_exception = False
+    kept = {"text": "kept", "pictures": [picture()]}
+    assert api.post("/upload/", kept, format="multipart").status_code == 201
+    before = set(tmp_path.rglob("*.*"))
+    assert len(before) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(UploadKey.objects, "create", broken)  # after all of the post has been written
+        sent = {"text": "lost", "pictures": [picture(), picture()]}
+        headers = {"Idempotency-Key": "2"}
+        assert api.post("/upload/", sent, format="multipart", headers=headers).status_code == 500
+    assert set(tmp_path.rglob("*.*")) == before
+    assert [post.text for post in get_photo_model()._default_manager.all()] == ["kept"]
+
+
+def broken(**_: Any) -> None:
+    raise RuntimeError("a fault of the site's own")
 
 
 def test_related_rows_that_change_are_seen_at_once(pair: Any) -> None:
