@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import IntegrityError
 from django.test import override_settings
 from PIL import Image, ImageCms
 from rest_framework.authtoken.models import Token
 
 from devtools.servers import LOOPBACK, ROOT, free_port, in_use, web_server
-from mydjangoapp.models import Photo
-from mydjangoapp.photos import decoding
+from mydjangoapp import uploads
+from mydjangoapp.models import Photo, UploadKey
+from mydjangoapp.photos import decoding, images
 from tests import servers
 from tests.checker import nothing_was_saved
 
@@ -107,6 +109,29 @@ def test_bad_images_are_refused_before_anything_is_stored(
     assert set(answer.json()) == {"image"}
     assert nothing_was_saved(broker)
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_an_image_whose_transaction_fails_leaves_no_file(
+    author: Any, settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+
+    def publish() -> Photo:
+        image = images.clean(SimpleUploadedFile("p.png", picture("PNG"), "image/png"))
+        photo: Photo = uploads.publish(author, description="x", image=image, idempotency_key="1")
+        return photo
+
+    def broken(**_: Any) -> None:
+        raise IntegrityError("a fault of the database's")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UploadKey.objects, "create", broken)  # the last row of an upload
+        with pytest.raises(IntegrityError):
+            publish()
+    assert not list(tmp_path.rglob("*.*"))
+    assert not Photo.objects.exists()
+    publish()
+    assert len(list(tmp_path.rglob("*.*"))) == 1
 
 
 @override_settings(MYDJANGOAPP={"UPLOAD_MAX_BYTES": 500, "REDIS_URL": "redis://127.0.0.1:1"})
