@@ -86,7 +86,7 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
   tests/circles tests/connections/test_databases.py tests/ops/test_pruning.py tests/test_outbox.py \
   tests/test_site.py tests/events tests/graph tests/test_feeds.py
 
-test-all: $(VENV)/dev ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
+test-all: $(VENV)/dev $(VENV)/docs ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
 	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix docs
 	@$(MAKE) -s faults

@@ -21,10 +21,10 @@ METHODS = [("**.py", "python"), ("**.html", "devtools.messages:extract_template"
 
 def catalogue() -> Catalog:
     """Every text that the source marks."""
-    found = Catalog(header_comment=f"# {__doc__}", project="django-home-feeds", charset="utf-8")
+    texts = Catalog(header_comment=f"# {__doc__}", project="django-home-feeds", charset="utf-8")
     for file, _, message, comments, context in extract_from_dir(APP, METHODS, keywords=KEYWORDS):
-        found.add(message, locations=[(f"mydjangoapp/{file}", 1)], auto_comments=comments, context=context)
-    return found
+        texts.add(message, locations=[(f"mydjangoapp/{file}", 1)], auto_comments=comments, context=context)
+    return texts
 
 
 def extract_template(

@@ -184,8 +184,8 @@ class FanOutAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the
         self.message_user(
             request,
             ngettext(
-                "%(number)s fan-out begun again; only failed ones can be.",
-                "%(number)s fan-outs begun again; only failed ones can be.",
+                "%(number)s fan-out was begun again. Only failed ones can be.",
+                "%(number)s fan-outs were begun again. Only failed ones can be.",
                 len(begun),
             )
             % {"number": len(begun)},

@@ -204,7 +204,10 @@ def _apply(change: PendingChange) -> bool:
         case Verb.IMPORTED:
             _drop_lists_of_imported(change)
         case Verb.UNFOLLOW:
-            followers.apply(author_id, [Change("unfollow", user_id, follow_id)])
+            # An import numbers its rows before it writes them: one with a lower number may have come since.
+            unfollow = Change("unfollow", user_id, follow_id)
+            if unfollow.still_holds(author_id):
+                followers.apply(author_id, [unfollow])
             relations.drop_feeds(user_id)
         case _:
             followers.apply(author_id, _follows(change))

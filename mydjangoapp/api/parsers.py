@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import IO, Any
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
@@ -34,7 +35,10 @@ class BoundedJSONParser(JSONParser):
     ) -> dict[str, Any]:
         body = stream.read(self.LIMIT + 1)
         if len(body) > self.LIMIT:
-            raise BodyTooLarge(_("The JSON body has more than %(most)s bytes.") % {"most": f"{self.LIMIT:,}"})
+            raise BodyTooLarge(
+                _("The JSON body has more than %(most)s bytes.")
+                % {"most": number_format(self.LIMIT, force_grouping=True)}
+            )
         try:
             return super().parse(io.BytesIO(body), media_type, parser_context)
         except RecursionError as error:
@@ -65,6 +69,7 @@ class BoundedMultiPartParser(_KnownCharset, MultiPartParser):
     ) -> DataAndFiles[Any, Any]:
         length = (parser_context or {})["request"].META.get("CONTENT_LENGTH") or 0
         if int(length) > conf.UPLOAD_MAX_BYTES + self.FIELDS:
-            raise BodyTooLarge(f"image: the file has more than {conf.UPLOAD_MAX_BYTES:,} bytes.")
+            problem = _("image: the file has more than %(most)s bytes.")
+            raise BodyTooLarge(problem % {"most": number_format(conf.UPLOAD_MAX_BYTES, force_grouping=True)})
         found: DataAndFiles[Any, Any] = super().parse(stream, media_type, parser_context)
         return found

@@ -9,8 +9,9 @@ from django.contrib.auth import get_user_model
 from django.db import connections
 
 from ..connections import database
+from ..exceptions import FeedError
 from ..models import Block, Follow
-from .in_turns import Turn
+from .in_order import Position
 
 TABLE = "mydjangoapp_import"
 
@@ -70,10 +71,10 @@ def is_usable() -> bool:
 
 def is_usable_side_by_side() -> bool:
     """Whether other connections see what the caller sees: not within a transaction of its own."""
-    return is_usable() and not connections[database.writer()].in_atomic_block
+    return is_usable() and connections[database.writer()].get_autocommit()
 
 
-def insert(rows: Sequence[Any], by: str, turn: Turn) -> Inserted:
+def insert(rows: Sequence[Any], by: str, position: Position) -> Inserted:
     """Inserts follows in their order, in the open transaction; users of `by` are looked up there."""
     connection = connections[database.writer()]
     users: Any = get_user_model()._meta
@@ -93,10 +94,15 @@ def insert(rows: Sequence[Any], by: str, turn: Turn) -> Inserted:
         # Before the next one begins: the order of the rows is the order of their ids.
         cursor.execute(_IDS, [words["follows"], len(rows)])
         ids = [id_ for (id_,) in cursor.fetchall()]
-        turn.has_begun()
-        if not turn.alone:
-            # PostgreSQL does not see that the one after this waits for it. Both write the same row where
-            # two names are one user to the database; all the same, nobody waits for ever.
+        if None in ids:
+            raise FeedError(
+                f"{words['follows']}.id owns no sequence, so rows cannot be numbered. In PostgreSQL: "
+                "ALTER SEQUENCE its_name OWNED BY the column."
+            )
+        position.has_begun()
+        if not position.alone:
+            # PostgreSQL does not see that the next one waits for this one. This one waits for the next where
+            # both write the same row: two names are one user to the database. So it may not wait for ever.
             cursor.execute("SET LOCAL lock_timeout = '10s'")
         cursor.execute(_MAKE.format(**words))
         cursor.execute(f"TRUNCATE {TABLE}")

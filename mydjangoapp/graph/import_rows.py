@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from ..connections import database
 from ..models import Block, Follow, PastFollow
 from . import import_postgres
 from .import_postgres import Inserted
-from .in_turns import Turn, in_turns
+from .in_order import Position, in_order
 from .locks import lock_users
 
 ROWS_PER_TRANSACTION = 20_000
@@ -41,6 +42,7 @@ def import_follows(
     *,
     by: str = "pk",
     announce: bool = False,
+    side_by_side: int = SIDE_BY_SIDE,
     progress: Callable[[int], None] = lambda number: None,
 ) -> Mapping[str, int]:
     """Makes follows with the dates they have; returns how many were `made`, and how many left out for which
@@ -48,39 +50,47 @@ def import_follows(
 
     In the order of `rows`, which becomes the order of the lists: give the oldest first. `by`: the field of
     the user model that names users in the rows. No events, unless `announce`: nobody is told of a follow of
-    years ago. `progress` is called with the number of rows after each transaction of 20,000. If it is
+    years ago. `progress` is called with the number of rows after each transaction of 20,000. On PostgreSQL
+    two run at a time, on connections of their own; give `side_by_side=1` where the caller's connection has a
+    state that others lack (a tenant's schema, a role). They commit in the order of the rows. If it is
     interrupted, call it again with the same rows: follows that exist are left out. Home feeds of the new
     followers, and follower lists of the authors, are dropped; they are built anew from SQL where they are
     needed. Raises `ValueError` for a value that names no user.
     """
     counts: Counter[str] = Counter()
     as_name = _names(by)
-    some = (
+    batches = (
         [Row(as_name(row.follower), as_name(row.followee), row.created_at) for row in batch]
         for batch in batched(rows, ROWS_PER_TRANSACTION)
     )
-    at_once = SIDE_BY_SIDE if import_postgres.is_usable_side_by_side() else 1
-    done = in_turns(partial(_import, by, announce), some, side_by_side=at_once, meet=_have_a_pair_in_common)
-    for number, one in done:
-        counts += one
-        progress(number)
+    if not import_postgres.is_usable_side_by_side():
+        side_by_side = 1
+    work = partial(_import, by, announce)
+    done = in_order(work, batches, side_by_side=side_by_side, meet=_have_a_pair_in_common)
+    with closing(done):
+        for number, batch_counts in done:
+            counts += batch_counts
+            progress(number)
     return counts
 
 
-def _have_a_pair_in_common(some: Sequence[Row], other: Sequence[Row]) -> bool:
-    # One transaction would wait for the other's row, and that one for its turn.
-    return not {row[:2] for row in some}.isdisjoint(row[:2] for row in other)
+def _have_a_pair_in_common(batch: Sequence[Row], other: Sequence[Row]) -> bool:
+    # One transaction would wait for the other's row, and that one for its place in the order.
+    return not {row[:2] for row in batch}.isdisjoint(row[:2] for row in other)
 
 
-def _import(by: str, announce: bool, rows: Sequence[Row], turn: Turn) -> tuple[int, Counter[str]]:
+def _import(by: str, announce: bool, rows: Sequence[Row], position: Position) -> tuple[int, Counter[str]]:
     with database.atomic():
-        done = import_postgres.insert(rows, by, turn) if import_postgres.is_usable() else _insert(rows, by)
+        if import_postgres.is_usable():
+            done = import_postgres.insert(rows, by, position)
+        else:
+            done = _insert(rows, by)
         if done.first is not None and done.last is not None:
             _end_past_follows(done.first, done.last)
             outbox.follows_imported(done.first, done.last)
             if announce:
                 domain_events.users_followed(_pairs(done.first, done.last))
-        turn.wait()
+        position.wait_to_commit()
     there = len(rows) - done.unknown - done.oneself - done.blocked - done.made
     numbers = {UNKNOWN: done.unknown, ONESELF: done.oneself, BLOCKED: done.blocked, THERE: there}
     return len(rows), Counter({"made": done.made, **numbers})

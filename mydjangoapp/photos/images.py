@@ -7,6 +7,7 @@ import warnings
 
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from PIL import Image, ImageCms, ImageOps
 
@@ -28,7 +29,9 @@ def clean(upload: UploadedFile[bytes]) -> ContentFile[bytes]:
     """
     if upload.size is None or upload.size > conf.UPLOAD_MAX_BYTES:
         raise BadUpload(
-            "image", _("The file has more than %(most)s bytes.") % {"most": f"{conf.UPLOAD_MAX_BYTES:,}"}
+            "image",
+            _("The file has more than %(most)s bytes.")
+            % {"most": number_format(conf.UPLOAD_MAX_BYTES, force_grouping=True)},
         )
     try:
         with warnings.catch_warnings(), Image.open(upload, formats=list(FORMATS)) as picture:
@@ -88,5 +91,5 @@ def _in_srgb(picture: Image.Image) -> Image.Image:
 
 
 def _too_many_pixels(most: int) -> BadUpload:
-    problem = _("The image has more than %(most)s pixels, the most that are taken of its kind.")
-    return BadUpload("image", problem % {"most": f"{most:,}"})
+    problem = _("The image has more than %(most)s pixels, the limit for images of its kind.")
+    return BadUpload("image", problem % {"most": number_format(most, force_grouping=True)})

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from django.db import models
+from django.db import IntegrityError, models
 
 logger = logging.getLogger(__name__)
 
@@ -17,23 +17,31 @@ _noted: ContextVar[list[Any] | None] = ContextVar("mydjangoapp_new_files", defau
 
 @contextmanager
 def removed_on_failure() -> Iterator[Callable[[], None]]:
-    """Removes the files that rows store which are saved within, unless what it yields has been called: do
-    that when all is written, before the commit. From there on the rows may be there."""
-    files: list[Any] = []
+    """Removes the files of rows that are saved in the block, if it fails.
+
+    Call what it yields after the last write, before the commit: after that the rows may be there, so only an
+    `IntegrityError` (a user was deleted meanwhile) removes their files then.
+    """
+    outer, files = _noted.get(), list[Any]()
     token = _noted.set(files)
-    keep = False
+    committing = False
 
     def is_written() -> None:
-        nonlocal keep
-        keep = True
+        nonlocal committing
+        committing = True
 
     try:
         yield is_written
-    finally:
-        _noted.reset(token)
-        if not keep:
+    except BaseException as error:
+        if not committing or isinstance(error, IntegrityError):
             for file in files:
                 _remove(file)
+        raise
+    else:
+        if outer is not None:
+            outer += files
+    finally:
+        _noted.reset(token)
 
 
 def note(instance: models.Model) -> None:
@@ -42,7 +50,7 @@ def note(instance: models.Model) -> None:
     if noted is None:
         return
     for field in instance._meta.concrete_fields:
-        if isinstance(field, models.FileField):
+        if isinstance(field, models.FileField) and field.attname in instance.__dict__:
             file = getattr(instance, field.attname)
             if file and not file._committed:
                 noted.append(file)

@@ -251,7 +251,7 @@ def test_admin_retries(author: Any, admin_client: Any) -> None:
     chosen = FanOut.objects.values_list("pk", flat=True)
     form = {"action": "begin_again", "_selected_action": list(chosen)}
     answer = admin_client.post("/admin/mydjangoapp/fanout/", form, follow=True)
-    assert "1 fan-out begun again" in answer.content.decode()
+    assert "1 fan-out was begun again" in answer.content.decode()
     assert (state(photo), state(other)) == ("running", "waiting")
 
 

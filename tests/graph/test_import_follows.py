@@ -20,7 +20,7 @@ from mydjangoapp.events.transport import Consumer
 from mydjangoapp.graph import import_rows
 from mydjangoapp.graph.import_rows import BLOCKED, ONESELF, THERE, UNKNOWN
 from mydjangoapp.homefeed import followers, keys
-from mydjangoapp.models import Follow, PastFollow, PendingChange
+from mydjangoapp.models import FanOut, Follow, PastFollow, PendingChange, Photo
 from tests.events.conftest import take, take_nothing
 from tests.events.test_publishing import consumer_of
 from tests.feeds import carry, ids_of, logged_in, publish, truth_of
@@ -174,7 +174,7 @@ def test_what_is_left_by_a_kill_is_a_beginning_and_the_order_stays(
     make_users: Callable[[int], list[Any]], tmp_path: Path
 ) -> None:
     """SIGKILL while transactions are under way, twice; then it runs to the end."""
-    ids = [user.pk for user in make_users(400)]
+    ids = [user.pk for user in make_users(150)]
     pairs = [(one, other) for one in ids for other in ids if one != other]
     random.Random(1).shuffle(pairs)  # noqa: S311  # not a secret
     rows = [graph.Row(*pair, LONG_AGO + timedelta(seconds=number)) for number, pair in enumerate(pairs)]
@@ -279,3 +279,24 @@ def test_photos_keep_the_dates_they_are_saved_with(author: Any) -> None:
     photo = uploads.publish(author, description="x", photo_url="https://example.com", created_at=LONG_AGO)
     photo.refresh_from_db()
     assert photo.created_at == LONG_AGO
+
+
+def test_old_photos_are_brought_along_without_delivery(people: list[Any]) -> None:
+    me, author, *_ = people
+    graph.follow(me, author)
+    publish(author)
+    assert len(ids_of(logged_in(me).get("/feed/"))) == 1
+    before = FanOut.objects.count()
+    url = "https://example.com/old.jpg"
+    dates = [LONG_AGO + timedelta(days=day) for day in range(3)]
+    Photo.objects.bulk_create(
+        [Photo(user=author, description="old", photo_url=url, created_at=at) for at in dates]
+    )
+    call_command("rebuild_homefeeds")
+    assert FanOut.objects.count() == before, "nothing is delivered"
+    answer = logged_in(me).get("/feed/")
+    assert ids_of(answer) == truth_of(me)
+    assert [one["created_at"][:10] for one in answer.json()["results"][:3]] == [
+        f"{at:%Y-%m-%d}" for at in reversed(dates)
+    ]
+    call_command("verify_feeds")

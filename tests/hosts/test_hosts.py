@@ -80,6 +80,7 @@ def lives(
 
 def test_the_readme_alone(site: HostSite, wheel: Path) -> None:
     assert list(wheel.glob("mydjangoapp/homefeed/lua/*.lua"))
+    assert list(wheel.glob("mydjangoapp/locale/*.pot"))
     assert not (wheel / "proj").exists()
     site.install().start()
     entry = lives(people_of(site), PHOTO)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("redis")
 
 
+NOBODY = "00000000-0000-0000-0000-000000000000" if "uuid-users" in servers.ON else 10**9
+
+
 def picture(kind: str = "JPEG", size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", size, (200, 30, 30)).save(out, kind, **options)
@@ -112,13 +115,13 @@ def test_bad_images_are_refused_before_anything_is_stored(
 
 
 def test_an_image_whose_transaction_fails_leaves_no_file(
-    author: Any, settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    transactional_db: None, author: Any, settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
 
-    def publish() -> Photo:
+    def publish(by: Any = author) -> Photo:
         image = images.clean(SimpleUploadedFile("p.png", picture("PNG"), "image/png"))
-        photo: Photo = uploads.publish(author, description="x", image=image, idempotency_key="1")
+        photo: Photo = uploads.publish(by, description="x", image=image, idempotency_key="1")
         return photo
 
     def broken(**_: Any) -> None:
@@ -128,6 +131,16 @@ def test_an_image_whose_transaction_fails_leaves_no_file(
         patch.setattr(UploadKey.objects, "create", broken)  # the last row of an upload
         with pytest.raises(IntegrityError):
             publish()
+    assert not list(tmp_path.rglob("*.*"))
+    with pytest.raises(IntegrityError):
+        publish(type(author)(pk=NOBODY))  # shows at the commit: foreign keys are checked there
+
+    def two(**fields: Any) -> Photo:
+        publish()
+        raise RuntimeError("the second one fails")
+
+    with pytest.raises(RuntimeError):
+        uploads.publish_with(two, author)
     assert not list(tmp_path.rglob("*.*"))
     assert not Photo.objects.exists()
     publish()

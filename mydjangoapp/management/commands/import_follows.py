@@ -24,7 +24,7 @@ from rich.progress import Progress
 from mydjangoapp import graph
 from mydjangoapp.connections import database
 from mydjangoapp.exceptions import DATABASE_AWAY, FeedError
-from mydjangoapp.graph.import_rows import ROWS_PER_TRANSACTION
+from mydjangoapp.graph.import_rows import ROWS_PER_TRANSACTION, SIDE_BY_SIDE
 from mydjangoapp.homefeed import follower_lists
 from mydjangoapp.models import Follow
 
@@ -50,6 +50,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--announce", action="store_true", help="publish user.followed of each new follow"
         )
+        parser.add_argument(
+            "--one-by-one",
+            action="store_true",
+            help="one transaction at a time, on the command's own connection: for a tenant's schema, a role",
+        )
         parser.add_argument("--no-lists", action="store_true", help="leave the lists to the next uploads")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -64,7 +69,13 @@ class Command(BaseCommand):
             bars = stack.enter_context(Progress(console=console))
             try:
                 rows, progress = _rows(options, bars, stack)
-                counts = graph.import_follows(rows, by=by, announce=options["announce"], progress=progress)
+                counts = graph.import_follows(
+                    rows,
+                    by=by,
+                    announce=options["announce"],
+                    side_by_side=1 if options["one_by_one"] else SIDE_BY_SIDE,
+                    progress=progress,
+                )
             except (FeedError, *DATABASE_AWAY) as error:
                 raise CommandError(f"{error} What was imported stays; run it again.") from error
             made, seconds = counts["made"], time.monotonic() - began
