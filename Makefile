@@ -84,7 +84,7 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
   tests/homefeed/test_verify.py tests/photos/test_feed_cache.py tests/fanout/test_backlog.py \
   tests/fanout/test_fanout_cost.py tests/fanout/test_fanouts.py tests/fanout/test_rescue.py \
   tests/circles tests/connections/test_databases.py tests/ops/test_pruning.py tests/test_outbox.py \
-  tests/test_site.py tests/events tests/graph tests/test_feeds.py
+  tests/test_site.py tests/events tests/graph tests/photos/test_old_photos.py tests/test_feeds.py
 
 test-all: $(VENV)/dev $(VENV)/docs ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed

@@ -133,7 +133,7 @@ class Server:
 
 # The wheel's server allocates by libc's malloc instead of jemalloc. Scripts free thousands of small strings;
 # glibc keeps seven of a size at hand, and merges and splits the others over and over. With this a slice takes
-# two thirds of its time, less than on Redis 7.0. A server with jemalloc does not see it.
+# two thirds to three quarters of its time. A server with jemalloc does not see it.
 MALLOC = "glibc.malloc.tcache_count=2000:glibc.malloc.mxfast=0"
 
 

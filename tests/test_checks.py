@@ -6,17 +6,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 from celery import current_app
-from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, run_checks
 from django.db import models
 
 from devtools.servers import wait_until
-from mydjangoapp.checks import photo_model, servers, users
+from mydjangoapp.checks import photo_model, servers
 from mydjangoapp.exceptions import FeedError
 from mydjangoapp.homefeed.feeds_redis import eviction_policy
 from mydjangoapp.models import AbstractPhoto, Photo, photo_indexes
@@ -54,19 +52,6 @@ def test_a_public_name_that_is_no_field(said: Any) -> None:
 
 def test_a_public_name_that_is_an_address(said: Any) -> None:
     assert list(said(PUBLIC_NAME="email")) == ["mydjangoapp.W003"]
-
-
-def test_users_without_a_name_that_others_see(
-    settings: Any, redis: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    by_address = SimpleNamespace(USERNAME_FIELD="email", _meta=get_user_model()._meta)
-    monkeypatch.setattr(users, "get_user_model", lambda: by_address)
-    settings.MYDJANGOAPP = {
-        name: value for name, value in settings.MYDJANGOAPP.items() if name != "PUBLIC_NAME"
-    }
-    assert ids(users.users_have_a_public_name(None)) == ["mydjangoapp.W002"]
-    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "AUTHOR_SERIALIZER": "tests.hooks.by_last_digit"}
-    assert ids(users.users_have_a_public_name(None)) == []
 
 
 def photo_models() -> dict[str, tuple[type[models.Model], list[str]]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.checks import run_checks
 from django.core.management import call_command
 from django.urls import reverse
 from rest_framework.authtoken.models import Token
@@ -47,6 +48,13 @@ def test_the_feed_answers_under_a_nested_namespace_and_in_every_language(make_us
     page = logged_in(me).get("/de/feed/?limit=2").json()
     assert page["next"].startswith("http://testserver/de/feed/?limit=2")
     assert len(logged_in(me).get(page["next"]).json()["results"]) == 2
+
+
+def test_users_without_a_name_that_others_see_are_a_warning(settings: Any) -> None:
+    assert get_user_model().USERNAME_FIELD != "username"
+    assert "mydjangoapp.W002" in {message.id for message in run_checks(tags=["mydjangoapp"])}
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "AUTHOR_SERIALIZER": "tests.hooks.by_last_digit"}
+    assert "mydjangoapp.W002" not in {message.id for message in run_checks(tags=["mydjangoapp"])}
 
 
 def test_a_hosts_defaults_for_rest_framework_change_nothing(make_users: Any) -> None:

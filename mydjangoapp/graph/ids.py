@@ -10,7 +10,7 @@ from ..models.user_id import id_of
 __all__ = ["id_of", "two_ids"]
 
 
-def two_ids(user: Any, other: Any, problem: Any) -> tuple[UserId, UserId]:
+def two_ids(user: Any, other: Any, problem: str) -> tuple[UserId, UserId]:
     """The ids of two different users. Raises `ValueError` with that problem if they are the same user."""
     user_id, other_id = id_of(user), id_of(other)
     if user_id == other_id:

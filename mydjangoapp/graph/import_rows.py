@@ -68,9 +68,9 @@ def import_follows(
     work = partial(_import, by, announce)
     done = in_order(work, batches, side_by_side=side_by_side, meet=_have_a_pair_in_common)
     with closing(done):
-        for number, batch_counts in done:
+        for batch_counts in done:
             counts += batch_counts
-            progress(number)
+            progress(batch_counts.total())
     return counts
 
 
@@ -79,7 +79,7 @@ def _have_a_pair_in_common(batch: Sequence[Row], other: Sequence[Row]) -> bool:
     return not {row[:2] for row in batch}.isdisjoint(row[:2] for row in other)
 
 
-def _import(by: str, announce: bool, rows: Sequence[Row], position: Position) -> tuple[int, Counter[str]]:
+def _import(by: str, announce: bool, rows: Sequence[Row], position: Position) -> Counter[str]:
     with database.atomic():
         if import_postgres.is_usable():
             done = import_postgres.insert(rows, by, position)
@@ -93,7 +93,7 @@ def _import(by: str, announce: bool, rows: Sequence[Row], position: Position) ->
         position.wait_to_commit()
     there = len(rows) - done.unknown - done.oneself - done.blocked - done.made
     numbers = {UNKNOWN: done.unknown, ONESELF: done.oneself, BLOCKED: done.blocked, THERE: there}
-    return len(rows), Counter({"made": done.made, **numbers})
+    return Counter({"made": done.made, **numbers})
 
 
 def _names(by: str) -> Callable[[Any], Any]:

@@ -65,7 +65,7 @@ def test_sigkill_of_the_pool_child_that_carries_the_chain(
         os.kill(child.pid, signal.SIGKILL)
     since = time.monotonic()
     assert outcome(photo, everyone[-1:]).lost, "killed too late to mean anything"
-    chain.wait_for_end(photo, seconds=60 if chain.is_exact else 20)
+    chain.wait_for_end(photo, seconds=60)
     judge(chain, trial, outcome(photo, everyone), since)
 
 
