@@ -294,3 +294,18 @@ def test_a_bad_line_is_named_and_nothing_is_half_done(
 def test_bad_arguments_are_named(arguments: list[str], words: str) -> None:
     with pytest.raises(CommandError, match=words):
         call_command("import_follows", *arguments)
+
+
+def test_a_late_unfollow_does_not_undo_a_follow_that_an_import_has_numbered_before(
+    people: list[Any], redis: Any
+) -> None:
+    """The import takes its ids, then somebody follows and unfollows, then the import's row is committed."""
+    me, author, *_ = people
+    graph.import_follows([graph.Row(me.pk, author.pk)])
+    row = Follow.objects.get()
+    assert followers.ensure(author.pk)
+    late = PendingChange(verb="unfollow", user_id=me.pk, author_id=author.pk, follow_id=row.pk + 1)
+    outbox.bring_in(outbox.write([late]))
+    [photo] = publish(author)
+    carry(photo, author)
+    assert redis.lrange(keys.homefeed(me.pk), 0, -1) == [str(photo).encode()]
