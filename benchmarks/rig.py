@@ -92,6 +92,12 @@ class Bench:
             count = min(1_000, first + followers - start)
             self.redis.eval(FILL, 0, start, count, ids, "homefeed:", f"followers:{author}")
 
+    def fanout(self, photo: Any) -> str:
+        """The key of its counters."""
+        from mydjangoapp.homefeed import keys
+
+        return keys.fanout(photo.author_key, photo.pk)
+
     def engine(self, author: int) -> float:
         """Seconds from the upload to the end of its fan-out."""
         from django.contrib.auth import get_user_model
@@ -101,7 +107,7 @@ class Bench:
         user = get_user_model().objects.get(pk=author)
         began = time.perf_counter()
         photo = uploads.publish(user, description="bench", photo_url="https://example.com/p.jpg")
-        self._wait(lambda: bool(self.redis.hexists(f"fanout:{photo.pk}", "ended")))
+        self._wait(lambda: bool(self.redis.hexists(self.fanout(photo), "ended")))
         return time.perf_counter() - began
 
     def chain(self, task: Any, author: int) -> float:

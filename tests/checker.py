@@ -70,14 +70,19 @@ def wait_for_end(photo: int, *, seconds: float = 60) -> str:
     return state(photo)
 
 
-def cursor(photo: int) -> int:
-    """How far Redis is with a fan-out."""
-    return int(feeds_redis.client().hget(keys.fanout(photo), "cursor") or 0)
+def author_of(photo: int) -> Any:
+    """The author's id, as the ledger has it."""
+    return FanOut.objects.values_list("author_id", flat=True).get(photo_id=photo)
 
 
-def counters(photo: int) -> Counters | None:
-    """A fan-out's counters in Redis."""
-    [found] = delivery.counters([photo])
+def cursor(photo: int, author: Any = None) -> int:
+    """How far Redis is with a fan-out; `author` where SQL does not know it."""
+    return int(feeds_redis.client().hget(keys.fanout(author or author_of(photo), photo), "cursor") or 0)
+
+
+def counters(photo: int, author: Any = None) -> Counters | None:
+    """A fan-out's counters in Redis; `author` where SQL does not know it."""
+    [found] = delivery.counters([(photo, author or author_of(photo))])
     return found
 
 

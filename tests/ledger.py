@@ -12,7 +12,7 @@ from mydjangoapp.fanout import chain, settling
 from mydjangoapp.homefeed import delivery, keys
 from mydjangoapp.homefeed.delivery import Message
 from mydjangoapp.models import FanOut
-from tests.checker import state
+from tests.checker import author_of, state
 from tests.feeds import fields_of
 
 
@@ -44,7 +44,7 @@ def settled(photo: int) -> str:
 
 def let_time_pass(photo: int, seconds: float = 60) -> None:
     """As if the fan-out had ended so much earlier."""
-    followers_client().zincrby(keys.ended(), -seconds, str(photo))
+    followers_client().zincrby(keys.ended(), -seconds, f"{photo}:{author_of(photo)}")
 
 
 def grow_old(photo: int, seconds: float) -> None:
@@ -53,8 +53,8 @@ def grow_old(photo: int, seconds: float) -> None:
     FanOut.objects.filter(photo_id=photo).update(created_at=then)
     FanOut.objects.filter(photo_id=photo).exclude(heartbeat_at=None).update(heartbeat_at=then)
     client = followers_client()
-    if client.exists(keys.fanout(photo)):
-        client.hincrbyfloat(keys.fanout(photo), "beat", -seconds)
+    if client.exists(fanout := keys.fanout(author_of(photo), photo)):
+        client.hincrbyfloat(fanout, "beat", -seconds)
     if client.exists(keys.queue()):
         for field in ("moved", "probed"):
             client.hincrbyfloat(keys.queue(), field, -seconds)
@@ -70,4 +70,4 @@ def give_up(photo: int) -> None:
     FanOut.objects.filter(photo_id=photo).update(
         state="failed", attempts=11, last_error="gave up", finished_at=timezone.now()
     )
-    delivery.cancel(photo)
+    delivery.cancel(photo, author_of(photo))

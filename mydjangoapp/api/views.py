@@ -120,7 +120,7 @@ class FanOutView(View):
         photo = get_object_or_404(get_photo_model()._default_manager.all(), id=photo_id)
         self.check_object_permissions(request, photo)
         row = get_object_or_404(FanOut, photo=photo)
-        return Response(ProgressSerializer(progress.of(row, photo.created_at)).data)
+        return Response(ProgressSerializer(progress.of(row, photo)).data)
 
 
 class RetryView(View):
@@ -141,7 +141,7 @@ class RetryView(View):
         if not rescue.retry(tasks.enqueue, [photo_id]):
             raise NotFailed
         row = get_object_or_404(FanOut, photo=photo)
-        data = ProgressSerializer(progress.of(row, photo.created_at)).data
+        data = ProgressSerializer(progress.of(row, photo)).data
         return Response(data, status.HTTP_202_ACCEPTED)
 
 

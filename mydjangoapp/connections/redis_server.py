@@ -183,10 +183,11 @@ class Script:
     @cached_property
     def plain(self) -> str:
         """The file's text; a line `--#include name` stands for the text of another."""
-        return _INCLUDE.sub(lambda line: self._file(line[1]), self._file(self.name))
+        return self._file(self.name)
 
     def _file(self, name: str) -> str:
-        return resources.files(self.package).joinpath("lua", f"{name}.lua").read_text("utf-8")
+        text = resources.files(self.package).joinpath("lua", f"{name}.lua").read_text("utf-8")
+        return _INCLUDE.sub(lambda line: self._file(line[1]), text)
 
     def text(self, redis: Redis) -> str:
         """The script as this server is to get it. One round trip per server and process."""

@@ -58,7 +58,7 @@ def _begin(message: Message) -> Claim | None:
 
     One query and one round trip where the follower list is there.
     """
-    entry = ledger.entry_to_begin(message.photo_id)
+    entry = ledger.entry_to_begin(message.photo_id, message.author_id)
     if entry is None:
         return None
     message = _of_the_author(message, entry.author_id)
@@ -126,6 +126,8 @@ def _granted(batch: Claim) -> Claim | None:
         ledger.give_up(batch.photo_id, batch.author_id, why, attempts=batch.attempts)
         return None
     if batch.is_ledger_due and not ledger.record(batch):
-        delivery.cancel(batch.photo_id)  # ended meanwhile: its photo was deleted while Redis was away
+        delivery.cancel(
+            batch.photo_id, batch.author_id
+        )  # ended meanwhile: its photo was deleted while Redis was away
         return None
     return batch if batch.granted else None

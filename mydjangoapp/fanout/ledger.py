@@ -33,7 +33,7 @@ def open_for(photo: Any) -> FanOut:
     """Writes the fan-out of a new photo, in the photo's own transaction. Raises `PhotoIdTooLarge`."""
     if problem := _id_problem(photo.pk):
         raise PhotoIdTooLarge(problem)
-    return rows().create(photo=photo)
+    return rows().create(photo=photo, author_id=photo.author_key)
 
 
 def _id_problem(photo_id: int) -> str:
@@ -63,12 +63,12 @@ class Entry:
         return (timezone.now() - self.created_at).total_seconds()
 
 
-def entry_to_begin(photo_id: int) -> Entry | None:
-    """The open fan-out of a photo; None if there is nothing to carry.
+def entry_to_begin(photo_id: int, author_id: UserId) -> Entry | None:
+    """The open fan-out of a photo, by this author as a message says; None if there is nothing to carry.
 
     One query, of four columns. A photo that was written past `uploads` gets its row here: three more.
     """
-    entry = _entry(photo_id) or _entry_of_photo_without(photo_id)
+    entry = _entry(photo_id) or _entry_of_photo_without(photo_id, author_id)
     if entry is None or entry.state not in FanOut.OPEN:
         return None
     if problem := _id_problem(photo_id):
@@ -92,15 +92,15 @@ _ENTRY = CompiledQuery(
 )
 
 
-def _entry_of_photo_without(photo_id: int) -> Entry | None:
+def _entry_of_photo_without(photo_id: int, author_id: UserId) -> Entry | None:
     photo = database.primary(get_photo_model()).filter(id=photo_id).first()
     if photo is None:
-        cancel(photo_id)
+        cancel(photo_id, author_id)
         return None
     if timezone.now() - photo.created_at > timedelta(days=conf.KEEP_FANOUTS):
         logger.info("photo %s is older than the ledger: it has been carried", photo_id)
         return None
-    row, made = rows().get_or_create(photo=photo)
+    row, made = rows().get_or_create(photo=photo, defaults={"author_id": photo.author_key})
     return Entry(photo.author_key, row.state, row.created_at, row.attempts, was_missing=made)
 
 
@@ -134,15 +134,16 @@ def give_up(photo_id: int, author_id: UserId, why: str, *, attempts: int = 0) ->
     clear_away(photo_id, author_id)
 
 
-def cancel(photo_id: int, author_id: UserId | None = None) -> None:
+def cancel(photo_id: int, author_id: UserId | None) -> None:
     """Ends the fan-out of a photo that is gone. If Redis is away the chain may run to its end all the same;
     when it is settled the photo is taken out of the lists again."""
     if rows().of(photo_id).cancel():
         logger.info("photo %s is not there (any more): cancelled", photo_id)
-    clear_away(photo_id, author_id)
+    if author_id is not None:
+        clear_away(photo_id, author_id)
 
 
-def clear_away(photo_id: int, author_id: UserId | None) -> None:
+def clear_away(photo_id: int, author_id: UserId) -> None:
     """Drops what Redis holds of a fan-out that has ended, or is to begin anew; not if Redis is away."""
     try:
         delivery.cancel(photo_id, author_id)

@@ -14,7 +14,8 @@ from ..connections.paging import in_pages
 from ..exceptions import FeedError
 from ..homefeed import delivery
 from ..homefeed.delivery import Counters
-from ..models import FanOut
+from ..models import AbstractPhoto, FanOut, UserId
+from . import ledger
 
 logger = logging.getLogger(__name__)
 
@@ -43,27 +44,31 @@ class Progress:
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
 
-def of(row: FanOut, uploaded_at: datetime) -> Progress:
-    """The progress of one fan-out. One round trip if it is open; without Redis what the ledger has."""
-    [counters] = _counters([row])
-    return _progress(row, counters, uploaded_at)
+def of(row: FanOut, photo: AbstractPhoto) -> Progress:
+    """How far the photo's fan-out is. One round trip if it is open; without Redis what the ledger has."""
+    [counters] = _counters([row], {photo.pk: photo.author_key})
+    return _progress(row, counters, photo.created_at)
 
 
 def open_ones() -> Iterator[Progress]:
     """Every fan-out that has not ended, oldest first."""
     for rows in in_pages(FanOut.objects.open(), size=ROWS):
-        for row, counters in zip(rows, _counters(rows), strict=True):
+        author_ids = ledger.authors(row.photo_id for row in rows)
+        for row, counters in zip(rows, _counters(rows, author_ids), strict=True):
             yield _progress(row, counters, row.created_at)
 
 
-def _counters(rows: Sequence[FanOut]) -> Sequence[Counters | None]:
-    photo_ids = [row.photo_id for row in rows if row.is_open]
-    if not photo_ids:
+def _counters(rows: Sequence[FanOut], author_ids: dict[int, UserId]) -> Sequence[Counters | None]:
+    asked = [
+        (row.photo_id, author_ids[row.photo_id]) for row in rows if row.is_open and row.photo_id in author_ids
+    ]
+    if not asked:
         return [None] * len(rows)
     try:
-        found = dict(zip(photo_ids, delivery.counters(photo_ids), strict=True))
+        counted = delivery.counters(asked)
+        found = {photo_id: one for (photo_id, _), one in zip(asked, counted, strict=True)}
     except FeedError as error:
-        logger.warning("progress of %d fan-outs from the ledger only: %s", len(photo_ids), error)
+        logger.warning("progress of %d fan-outs from the ledger only: %s", len(asked), error)
         found = {}
     return [found.get(row.photo_id) for row in rows]
 

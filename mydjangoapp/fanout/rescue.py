@@ -18,7 +18,7 @@ from ..connections.paging import in_pages
 from ..exceptions import FeedsRefused
 from ..homefeed import delivery, keys, queue, turns
 from ..homefeed.delivery import Counters
-from ..models import FanOut
+from ..models import FanOut, UserId
 from . import ledger
 from .chain import Enqueue
 
@@ -53,15 +53,16 @@ def rescue(enqueue: Enqueue, *, by_hand: bool = False) -> Rescued:
     rows = list(silent.order_by("id")[:ROWS])
     if not rows:
         return Rescued()
-    photo_ids = [row.photo_id for row in rows]
-    author_ids = ledger.authors(photo_ids)
+    author_ids = ledger.authors(row.photo_id for row in rows)
     look = _Look(queue.look(), now, len(rows), by_hand=by_hand)
     enqueued = left = 0
-    for row, counters in zip(rows, delivery.counters(photo_ids), strict=True):
+    counters_of = dict(zip(author_ids, delivery.counters(list(author_ids.items())), strict=True))
+    for row in rows:
+        counters = counters_of.get(row.photo_id)
         if row.photo_id not in author_ids:
-            ledger.cancel(row.photo_id)
+            ledger.cancel(row.photo_id, row.author_id)
         elif counters and counters.ended is not None:
-            _note_end(row.photo_id, counters.ended)
+            _note_end(row.photo_id, author_ids[row.photo_id], counters.ended)
         elif counters and 0 <= counters.idle < conf.LEASE_SECONDS:
             ledger.record(counters)
         elif not look.has_lost_its_message(row, counters):
@@ -76,9 +77,9 @@ def rescue(enqueue: Enqueue, *, by_hand: bool = False) -> Rescued:
     return Rescued(enqueued, look_again=look.has_probed and left > 0)
 
 
-def _note_end(photo_id: int, ended: float) -> None:
+def _note_end(photo_id: int, author_id: UserId, ended: float) -> None:
     try:
-        delivery.note_end(photo_id, ended)
+        delivery.note_end(photo_id, author_id, ended)
     except FeedsRefused as error:  # must not keep the others from being rescued
         logger.error("photo %s has ended and cannot be settled: %s", photo_id, error)
 
@@ -133,7 +134,7 @@ def retry(enqueue: Enqueue, photo_ids: Iterable[int] | None = None) -> list[int]
         author_ids = ledger.authors(some_ids)
         for photo_id in some_ids:
             if photo_id not in author_ids:
-                ledger.cancel(photo_id)
+                ledger.cancel(photo_id, None)
             elif ledger.rows().of(photo_id).begin_again():
                 ledger.clear_away(photo_id, author_ids[photo_id])  # with the attempts that are counted there
                 enqueue(photo_id, author_ids[photo_id], 0)

@@ -37,8 +37,8 @@ class Settled:
 def settle(enqueue_removal: Callable[[int, UserId], bool]) -> Settled:
     """Enters ended fan-outs in the ledger as done; has photos that were deleted meanwhile removed.
 
-    Any number of processes may do this at once. Two queries and, per 500 fan-outs, a few statements; two
-    round trips. Raises `FeedsUnavailable`, `FeedsRefused`.
+    Any number of processes may do this at once. Two queries and, per 500 fan-outs, a few statements; at
+    most four round trips. Raises `FeedsUnavailable`, `FeedsRefused`.
     """
     ended, others = delivery.take_ended(ROWS)
     author_ids = ledger.authors(one.photo_id for one in ended)
@@ -47,7 +47,7 @@ def settle(enqueue_removal: Callable[[int, UserId], bool]) -> Settled:
         # Deleted while Redis could not be told: the removal may have come before the last pushes.
         if one.photo_id not in author_ids:
             enqueue_removal(one.photo_id, one.author)
-    delivery.retire([one.photo_id for one in ended])
+    delivery.retire(ended)
     is_full = len(ended) == ROWS
     return Settled(list(dict.fromkeys(author_ids.values())), more=is_full, later=others > 0 and not is_full)
 

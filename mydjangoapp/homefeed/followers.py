@@ -64,22 +64,32 @@ def apply(author_id: UserId, changes: Iterable[Change]) -> None:
     """Brings committed changes into the author's list. May be repeated; order does not matter.
 
     A list that is missing stays so: it is rebuilt from SQL, which has the changes, when it is needed.
-    One round trip per 200 changes. Raises `FeedsUnavailable`, `FeedsRefused`.
+    Two round trips per 200 changes. Raises `FeedsUnavailable`, `FeedsRefused`.
     """
     for some in batched(changes, CHANGES_PER_CALL):
         results = _apply(author_id, some, force=False)
         unknown = [change for change, result in zip(some, results, strict=True) if result == b"unknown"]
         if holding := [change for change in unknown if change.still_holds(author_id)]:
             _apply(author_id, holding, force=True)
+        _void_feeds(some)
 
 
 def _apply(author_id: UserId, changes: Sequence[Change], *, force: bool) -> list[bytes]:
-    _, floor, token = keys.homefeed_words()
-    arguments: list[object] = [floor, token, keys.relations(""), int(force)]
+    arguments: list[object] = [int(force)]
     for change in changes:
         arguments += [change.verb, str(change.follower_id), change.version]
     results: list[bytes] = scripts.apply_changes(_change_keys(author_id), arguments)
     return results
+
+
+def _void_feeds(changes: Sequence[Change]) -> None:
+    """Tells readers that these followers see other people than before. The older photos of a new followee
+    belong into the feed, so it is to be built anew. After the list has the change: a feed that was built from
+    SQL before would lack photos that were delivered in between."""
+    users = [change.follower_id for change in changes]
+    new = [change.follower_id for change in changes if change.verb == "follow"]
+    with edge():
+        client().delete(*keys.of_many((keys.relations,), users), *keys.of_many((keys.floor, keys.token), new))
 
 
 def exist(author_id: UserId) -> bool:
@@ -233,7 +243,7 @@ def begin_call(author_id: UserId, token: str, *, must_exist: bool) -> Call:
     """Keys and arguments that reserve a rewrite of the author's list."""
     names = [keys.followers(author_id), keys.state(author_id), keys.rewrite(author_id)]
     names += [keys.next_followers(author_id), keys.next_marks(author_id), keys.running(author_id)]
-    return names, [token, conf.LEASE_SECONDS, int(must_exist), keys.fanout("")]
+    return names, [token, conf.LEASE_SECONDS, int(must_exist), keys.fanout(author_id, "")]
 
 
 def append_call(author_id: UserId, token: str, last: int, rows: Sequence[tuple[int, UserId]]) -> Call:

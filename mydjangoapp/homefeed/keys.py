@@ -1,91 +1,110 @@
 """Every key of the feeds' Redis: pattern, type, content, lifetime.
 
 Two are public and stay as they are, so that anyone may look into them with redis-cli: the lists
-`followers:{user}` and `homefeed:{user}`, plain ids both. The word that says what a key is stands
-first, never behind the id: user ids may be any text, and no id must lead into another key.
+`followers:{user}` and `homefeed:{user}`, plain ids both, `{user}` being the id without braces. A private key
+lies in the slot of the public key it belongs to, by a hash tag, so that one layout serves a single server and
+a cluster: `floor:{homefeed:1990}`, with these braces (`connections/hash_tags.py`); `{…}` below.
+
+The word that says what a key is stands first, never behind the id: user ids may be any text, and no id must
+lead into another key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..conf import conf
+from ..connections.hash_tags import beside
 from ..models import UserId
 
 
-def _key(word: str, of: object) -> str:
+def _public(word: str, of: object) -> str:
     return f"{conf.KEY_PREFIX}{word}:{of}"
 
 
-def of_many(makes: Sequence[Callable[[UserId], str]], user_ids: Iterable[UserId]) -> list[str]:
-    """The keys that these functions make for each of the users, at a third of the cost."""
-    words = [make("") for make in makes]
-    return [f"{word}{user_id}" for user_id in user_ids for word in words]
+def _of_list(word: str, author_id: UserId, rest: str = "") -> str:
+    """A private key of an author, in the slot of their follower list."""
+    return beside(f"{conf.KEY_PREFIX}{word}", followers(author_id), rest)
+
+
+def _of_feed(word: str, user_id: UserId) -> str:
+    """A private key of a user, in the slot of their home feed."""
+    return beside(f"{conf.KEY_PREFIX}{word}", homefeed(user_id))
+
+
+def of_many(makes: Sequence[Callable[[UserId], str]], user_ids: Iterable[UserId]) -> Iterator[str]:
+    """Yields the keys that these functions make for each of the users, at a third of the cost."""
+    around = [make("\0").split("\0") for make in makes]
+    for user_id in map(str, user_ids):
+        if "}" in user_id:
+            yield from (make(user_id) for make in makes)
+        else:
+            yield from (f"{before}{user_id}{behind}" for before, behind in around)
 
 
 def followers(user_id: UserId) -> str:
     """`followers:{user}`, list: follower ids in the order they followed. Appended to, never popped;
     kept until compaction replaces it."""
-    return _key("followers", user_id)
+    return _public("followers", user_id)
 
 
 def marks(user_id: UserId) -> str:
-    """`followers-marks:{user}`, hash: follower -> `{bound}:{version}`, for each change since the list
+    """`followers-marks:{…}`, hash: follower -> `{bound}:{version}`, for each change since the list
     was last rewritten. Entries of that follower at an index below `bound` are dead."""
-    return _key("followers-marks", user_id)
+    return _of_list("followers-marks", user_id)
 
 
 def state(user_id: UserId) -> str:
-    """`followers-state:{user}`, hash: `generation` (new at each rewrite of the list), `top` (highest
+    """`followers-state:{…}`, hash: `generation` (new at each rewrite of the list), `top` (highest
     version of a change that was applied), `upto` (changes up to this version have lost their marks).
     Kept as long as the list."""
-    return _key("followers-state", user_id)
+    return _of_list("followers-state", user_id)
 
 
 def rewrite(user_id: UserId) -> str:
-    """`followers-rewrite:{user}`, hash: `token`, `copied`, `upto`, `beat` of the rewrite (rebuild or
+    """`followers-rewrite:{…}`, hash: `token`, `copied`, `upto`, `beat` of the rewrite (rebuild or
     compaction) that is under way. Goes with the swap; one whose beat is older than the lease may be
     taken over."""
-    return _key("followers-rewrite", user_id)
+    return _of_list("followers-rewrite", user_id)
 
 
 def next_followers(user_id: UserId) -> str:
-    """`followers-next:{user}`, list: what is to take the place of `followers:{user}`. Goes with the swap."""
-    return _key("followers-next", user_id)
+    """`followers-next:{…}`, list: what is to take the place of `followers:{user}`. Goes with the swap."""
+    return _of_list("followers-next", user_id)
 
 
 def next_marks(user_id: UserId) -> str:
-    """`followers-next-marks:{user}`, hash: marks of `followers-next:{user}`. Goes with the swap."""
-    return _key("followers-next-marks", user_id)
+    """`followers-next-marks:{…}`, hash: marks of `followers-next:{…}`. Goes with the swap."""
+    return _of_list("followers-next-marks", user_id)
 
 
-def followers_seen(user_id: UserId) -> str:
-    """`followers-seen:{user}:…`, set: a copy of the follower list that `verify_feeds` takes, for the time
-    it compares, an hour at most."""
-    return _key("followers-seen", user_id)
+def followers_seen(user_id: UserId, token: str) -> str:
+    """`followers-seen:{…}:{token}`, set: a copy of the follower list that `verify_feeds` takes, for
+    the time it compares, an hour at most."""
+    return _of_list("followers-seen", user_id, f":{token}")
 
 
 def running(user_id: UserId) -> str:
-    """`fanouts:{user}`, set: photo ids of this author's fan-outs under way. While it has a member the
+    """`fanouts:{…}`, set: photo ids of this author's fan-outs under way. While it has a member the
     follower list is not rewritten, because cursors point into it."""
-    return _key("fanouts", user_id)
+    return _of_list("fanouts", user_id)
 
 
-def fanout(photo_id: int | str) -> str:
-    """`fanout:{photo}`, hash: cursor and counters of a fan-out (fields in `lua/claim.lua`). Made by
-    its first task, gone some minutes after the ledger says that it has ended."""
-    return _key("fanout", photo_id)
+def fanout(author_id: UserId, photo_id: int | str) -> str:
+    """`fanout:{…}:{photo}`, hash: cursor and counters of a fan-out (fields in `lua/claim.lua`). Made
+    by its first task, gone some minutes after the ledger says that it has ended."""
+    return _of_list("fanout", author_id, f":{photo_id}")
 
 
-def built(photo_id: int | str) -> str:
-    """`fanout-built:{photo}`, set: users whose list was built from SQL with this photo before its fan-out had
-    ended; pushes to them look whether it is there. Goes when the fan-out ends, or after a day."""
-    return _key("fanout-built", photo_id)
+def built(author_id: UserId, photo_id: int) -> str:
+    """`fanout-built:{…}:{photo}`, set: users whose list was built from SQL with this photo before its
+    fan-out had ended; pushes to them look whether it is there. Goes when the fan-out ends, or after a day."""
+    return _of_list("fanout-built", author_id, f":{photo_id}")
 
 
 def ended() -> str:
-    """`fanouts-ended`, sorted set: photo ids of fan-outs that have served everybody, by when; until the
-    ledger says `done`."""
+    """`fanouts-ended`, sorted set: `{photo}:{author}` of fan-outs that have served everybody, by when; until
+    the ledger says `done`."""
     return f"{conf.KEY_PREFIX}fanouts-ended"
 
 
@@ -96,35 +115,35 @@ def queue() -> str:
 
 def homefeed(user_id: UserId) -> str:
     """`homefeed:{user}`, list: photo ids, newest arrival first; at most `MAX_LENGTH` and a tenth."""
-    return _key("homefeed", user_id)
+    return _public("homefeed", user_id)
 
 
 def floor(user_id: UserId) -> str:
-    """`floor:{user}`, string: the id from which upwards `homefeed:{user}` is complete. None: not known."""
-    return _key("floor", user_id)
+    """`floor:{…}`, string: the id from which upwards `homefeed:{user}` is complete. None: not known."""
+    return _of_feed("floor", user_id)
 
 
 def token(user_id: UserId) -> str:
-    """`token:{user}`, string: names the state of a home feed that a rebuild started from; deleted by
+    """`token:{…}`, string: names the state of a home feed that a rebuild started from; deleted by
     whatever changes that state, so that the rebuild's result is not swapped in."""
-    return _key("token", user_id)
+    return _of_feed("token", user_id)
 
 
 def build(user_id: UserId) -> str:
-    """`homefeed-build:{user}`, string: held by the reader who builds the home feed; goes with the swap,
+    """`homefeed-build:{…}`, string: held by the reader who builds the home feed; goes with the swap,
     or after the lease."""
-    return _key("homefeed-build", user_id)
+    return _of_feed("homefeed-build", user_id)
 
 
 def relations(user_id: UserId) -> str:
-    """`relations:{user}`, string: names the present set of users they follow, mute and block; part of
+    """`relations:{…}`, string: names the present set of users they follow, mute and block; part of
     the cache keys of what was derived from it. Deleted at each change, made anew by a reader."""
-    return _key("relations", user_id)
+    return _of_feed("relations", user_id)
 
 
 def likes(user_id: UserId) -> str:
-    """`likes:{user}`, string: the same for what the user likes."""
-    return _key("likes", user_id)
+    """`likes:{…}`, string: the same for what the user likes."""
+    return _of_feed("likes", user_id)
 
 
 def receipts() -> str:
@@ -168,8 +187,8 @@ def pulled() -> str:
 
 
 def homefeed_words() -> tuple[str, str, str]:
-    """What stands before the user id in the keys of a home feed, its floor and its token.
+    """What the keys of home feeds begin with, and the words of their floors and tokens.
 
-    For scripts, which make these keys for each follower themselves.
+    For scripts, which make these keys for each follower themselves (`lua/private_key.lua`).
     """
-    return homefeed(""), floor(""), token("")
+    return homefeed(""), f"{conf.KEY_PREFIX}floor:", f"{conf.KEY_PREFIX}token:"

@@ -7,7 +7,7 @@ import secrets
 
 from ..conf import conf
 from ..connections import database
-from ..models import FanOut, UserId
+from ..models import FanOut, UserId, author_column
 from ..photos import visibility
 from . import keys, scripts
 from .delivery import BUILT_SECONDS, LARGEST_ID, trim_slack
@@ -30,15 +30,16 @@ def build(user_id: UserId, *, again: bool = False) -> bool:
         return False
     token, had_list = begun
     # One query: a photo and its fan-out as they were at the same moment.
-    newest = visibility.carried_to(user_id).using(database.writer()).values_list("id", "fanout__state")
+    carried = visibility.carried_to(user_id).using(database.writer())
+    newest = carried.values_list("id", "fanout__state", author_column())
     rows = list(newest[: conf.MAX_LENGTH])
     if rows and rows[0][0] > LARGEST_ID:
         logger.error("the feed of user %s stays in SQL: photo %s has too large an id", user_id, rows[0][0])
         return False
     floor = rows[-1][0] if len(rows) >= conf.MAX_LENGTH else 0
     # Also one that has come to its end and is not `done`: a crash of Redis may have taken the end back.
-    to_come = [photo for photo, state in rows if state in FanOut.OPEN]
+    to_come = [keys.built(author, photo) for photo, state, author in rows if state in FanOut.OPEN]
     arguments = [token, had_list, floor, conf.MAX_LENGTH, trim_slack(), conf.INACTIVE_AFTER or ""]
-    arguments += [str(user_id), BUILT_SECONDS, *(photo for photo, _ in rows)]
+    arguments += [str(user_id), BUILT_SECONDS, *(photo for photo, *_ in rows)]
     names = [keys.build(user_id), keys.token(user_id), keys.homefeed(user_id), keys.floor(user_id)]
-    return bool(scripts.swap_build([*names, *map(keys.built, to_come)], arguments))
+    return bool(scripts.swap_build([*names, *to_come], arguments))

@@ -156,7 +156,7 @@ def _follower_list(author_id: UserId) -> Iterator[Difference]:
         if client().type(key) != b"list":
             yield Difference(key, "is not a list")
             return
-    seen = f"{keys.followers_seen(author_id)}:{secrets.token_hex(4)}"
+    seen = keys.followers_seen(author_id, secrets.token_hex(4))
     try:
         doubled = _copy_living(author_id, seen)
         missing: list[str] = []

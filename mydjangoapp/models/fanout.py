@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -100,6 +101,15 @@ class FanOut(models.Model):
     id = models.BigAutoField(primary_key=True)
     photo: models.OneToOneField[Any, Any] = models.OneToOneField(
         photo_model_name(), on_delete=models.DO_NOTHING, db_constraint=False, related_name="fanout"
+    )
+    # The photo's author, where what Redis holds of a fan-out is found when the photo is gone.
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
     )
     state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
     cursor = models.BigIntegerField(default=0, help_text="index into the follower list")

@@ -100,7 +100,7 @@ assert followers.ensure(author.pk), "made from the writer, which has the follow"
 photo = uploads.publish(author, description="x", photo_url="https://example.com/x.jpg")
 assert not Photo.objects.exists() and not Follow.objects.exists(), "the replica has neither"
 chain.carry(Message(photo.pk, author.pk), lambda *_: True)
-redis.zincrby(keys.ended(), -conf.SETTLE_SECONDS, photo.pk)
+redis.zincrby(keys.ended(), -conf.SETTLE_SECONDS, f"{photo.pk}:{photo.user_id}")
 settling.settle(lambda *_: True)
 row = FanOut.objects.using("feeds").get()
 assert (row.state, row.reached) == ("done", 1) and row.finished_at, "carried all the same"
@@ -244,7 +244,7 @@ def test_two_users_who_block_each_other_at_once_both_do(make_users: People) -> N
 def test_a_query_that_is_asked_again_and_again_is_prepared(pair: tuple[Any, Any]) -> None:
     [photo] = publish(pair[1])
     for _ in range(8):
-        ledger.entry_to_begin(photo)
+        ledger.entry_to_begin(photo, pair[1].pk)
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements")
         prepared = [statement for (statement,) in cursor.fetchall()]

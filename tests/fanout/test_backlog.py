@@ -42,7 +42,7 @@ class Backlog:
             FanOut.objects.filter(pk=row.pk).update(created_at=row.created_at - back, heartbeat_at=heartbeat)
         self.waiting = [(photo, cursor, at - seconds) for photo, cursor, at in self.waiting]
         client: Any = feeds_redis.client()
-        for key in client.scan_iter(keys.fanout("*")):
+        for key in client.scan_iter(keys.fanout("*", "*")):
             if client.hexists(key, "beat"):
                 client.hincrbyfloat(key, "beat", -seconds)
         for field in ("front", "moved", "probed"):

@@ -80,12 +80,12 @@ def test_a_message_that_comes_after_the_end_does_nothing(
     present = fill(author.pk, 100)
     photo = publish()
     assert wait_for_end(photo) == "done"
-    redis.delete(keys.fanout(photo))  # a week later
+    redis.delete(keys.fanout(author.pk, photo))  # a week later
     insert_into_homefeed.delay(photo, author.pk, 0)
     insert_into_homefeed.delay(photo, author.pk, 10_000)
     wait_until(lambda: runs(TASK, worker) >= 3, seconds=20, what="both messages are done with")
     assert outcome(photo, present) == ALL_ONCE
-    assert not redis.exists(keys.fanout(photo))
+    assert not redis.exists(keys.fanout(author.pk, photo))
 
 
 def test_one_wrong_typed_feed_is_counted_and_stops_nobody(
@@ -98,7 +98,7 @@ def test_one_wrong_typed_feed_is_counted_and_stops_nobody(
     assert wait_for_end(photo) == "done"
     assert outcome(photo, [user for user in present if user != wrong]) == ALL_ONCE
     assert redis.get(keys.homefeed(wrong)) == b"not a list"
-    assert int(redis.hget(keys.fanout(photo), "refused")) == 1
+    assert int(redis.hget(keys.fanout(author.pk, photo), "refused")) == 1
     assert FanOut.objects.get(photo_id=photo).reached == 11_999
     assert keys.homefeed(wrong) in worker.log.read_text()
 
@@ -115,7 +115,9 @@ def test_a_small_author_is_served_while_a_large_chain_runs(
     few = range(1, 11)
     redis.rpush(keys.followers(small.pk), *few)
     large_photo = publish()
-    wait_until(lambda: redis.exists(keys.fanout(large_photo)), seconds=20, what="the large chain runs")
+    wait_until(
+        lambda: redis.exists(keys.fanout(author.pk, large_photo)), seconds=20, what="the large chain runs"
+    )
     small_photo = uploads.publish(small, description="small", photo_url=URL).pk
     assert wait_for_end(small_photo) == "done"
     assert FanOut.objects.get(photo_id=large_photo).is_open, "the large chain should still be under way"
@@ -129,10 +131,10 @@ def test_a_photo_that_is_deleted_in_mid_chain_ends_as_cancelled(
 ) -> None:
     everyone = fill(author.pk, 400_000)
     photo = publish()
-    wait_until(lambda: redis.exists(keys.fanout(photo)), seconds=20, what="the chain runs")
+    wait_until(lambda: redis.exists(keys.fanout(author.pk, photo)), seconds=20, what="the chain runs")
     Photo.objects.get(pk=photo).delete()
     assert wait_for_end(photo) == "cancelled"
     wait_until(lambda: quiet(broker), seconds=20, what="no message is left")
     assert outcome(photo, everyone).lost > 0, "it was to be stopped before everybody had it"
-    assert not redis.exists(keys.fanout(photo))
+    assert not redis.exists(keys.fanout(author.pk, photo))
     assert not redis.exists(keys.running(author.pk))

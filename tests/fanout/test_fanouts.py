@@ -38,7 +38,7 @@ def test_a_photo_without_a_fanout_row_gets_one(author: Any) -> None:
 def test_an_unknown_photo_reaches_nobody_and_leaves_nothing(author: Any, redis: Any) -> None:
     fill(author.pk, 5)
     assert carry(987_654, author) == []
-    assert not redis.exists(keys.fanout(987_654))
+    assert not redis.exists(keys.fanout(author.pk, 987_654))
     assert not FanOut.objects.exists()
 
 
@@ -118,9 +118,9 @@ def test_a_photo_deleted_while_redis_is_away_is_not_carried_on(
     photo = publish(author)
     carry(photo, author)
     FanOut.objects.filter(photo_id=photo).update(state="cancelled")  # Redis could not be told
-    redis.hincrbyfloat(keys.fanout(photo), "synced", -2)
+    redis.hincrbyfloat(keys.fanout(author.pk, photo), "synced", -2)
     assert carry(photo, author, 10) == []
-    assert not redis.exists(keys.fanout(photo), keys.running(author.pk))
+    assert not redis.exists(keys.fanout(author.pk, photo), keys.running(author.pk))
     assert outcome(photo, users[10:]).lost == 25
 
 
@@ -128,13 +128,13 @@ def test_a_refusing_redis_does_not_multiply_messages(
     author: Any, redis: Any, broker: Any, workers: Any
 ) -> None:
     users = fill(author.pk, 5)
-    redis.set(keys.fanout(photo := publish(author)), "of a wrong type")
+    redis.set(keys.fanout(author.pk, photo := publish(author)), "of a wrong type")
     worker = workers()
     said = "Operation against a key holding the wrong kind of value"
     noted = FanOut.objects.filter(photo_id=photo, last_error__contains=said)
     wait_until(noted.exists, seconds=20, what="the error is in the ledger")
     assert said in worker.log.read_text()
-    redis.delete(keys.fanout(photo))
+    redis.delete(keys.fanout(author.pk, photo))
     wait_until(lambda: state(photo) == "done", seconds=40, what="it heals")
     assert outcome(photo, users) == ALL_ONCE
 

@@ -96,10 +96,12 @@ def test_a_task_that_tries_again_while_a_server_is_away_is_not_a_start_without_p
     photo = publish(author)
     again = Message(photo, author.pk, retried=True)
     delivery.begin(again, Beginning())
-    assert redis.hget(keys.fanout(photo), "guard") == b"0", "nobody can have it"
+    assert redis.hget(keys.fanout(author.pk, photo), "guard") == b"0", "nobody can have it"
     for _ in range(5):
         assert delivery.claim(again).granted
-    assert redis.hget(keys.fanout(photo), "attempts") == b"0", "a slice was served: that is progress"
+    assert redis.hget(keys.fanout(author.pk, photo), "attempts") == b"0", (
+        "a slice was served: that is progress"
+    )
     for _ in range(3):
         assert delivery.claim(Message(photo, author.pk, redelivered=True)).granted
     assert delivery.claim(Message(photo, author.pk, redelivered=True)).verdict is Verdict.EXHAUSTED
@@ -133,7 +135,7 @@ def test_a_fanout_is_done_only_when_redis_has_held_its_end_for_a_while(
     assert (row.state, row.is_open) == ("waiting", True), (
         "a small fan-out is not written before it is settled"
     )
-    shown = progress.of(row, row.created_at)
+    shown = progress.of(row, Photo.objects.get(pk=photo))
     assert (shown.state, shown.reached, shown.finished_at) == ("running", 5, None)
     found = settling.settle(Sent())
     assert (found.author_ids, found.more, found.later) == ([], False, True)
@@ -142,7 +144,7 @@ def test_a_fanout_is_done_only_when_redis_has_held_its_end_for_a_while(
     row.refresh_from_db()
     assert (row.reached, row.total, row.attempts) == (5, 5, 1)
     assert row.started_at and row.finished_at and row.started_at <= row.finished_at
-    assert 0 < redis.ttl(keys.fanout(photo)) <= 60
+    assert 0 < redis.ttl(keys.fanout(author.pk, photo)) <= 60
     assert not redis.exists(keys.ended())
     assert settling.settle(Sent()) == settling.Settled()
 
@@ -179,7 +181,7 @@ def test_a_lost_end_is_taken_up_once_by_any_number_of_rescuers(author: Any, redi
     photos = [publish(author) for _ in range(10)]
     for photo in photos:
         carry(photo, author)
-    redis.delete(*(keys.fanout(photo) for photo in photos))
+    redis.delete(*(keys.fanout(author.pk, photo) for photo in photos))
     grow_old(photos[0], 4)
     FanOut.objects.update(created_at=timezone.now() - timedelta(seconds=4))
     redis.hset(keys.queue(), "front", redis.time()[0] + 60)  # a message sent later has been taken
@@ -298,10 +300,10 @@ def test_one_bad_key_stops_neither_rescue_nor_settling_of_the_others(author: Any
     bad, good = publish(author), publish(author)
     for photo in (bad, good):
         grow_old(photo, 60)
-    redis.set(keys.fanout(bad), "of a wrong type")
+    redis.set(keys.fanout(author.pk, bad), "of a wrong type")
     assert rescue.rescue(Sent()).enqueued == 2
     carry(good, author)
-    redis.zadd(keys.ended(), {str(bad): 1})
+    redis.zadd(keys.ended(), {f"{bad}:{author.pk}": 1})
     assert settled(good) == "done"
     assert state(bad) == "waiting"
 
@@ -311,7 +313,7 @@ def test_a_fanout_that_redis_keeps_refusing_is_given_up(
 ) -> None:
     settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "MAX_ATTEMPTS": 2}
     photo = publish(author)
-    redis.set(keys.fanout(photo), "of a wrong type")
+    redis.set(keys.fanout(author.pk, photo), "of a wrong type")
     task = tasks.insert_into_homefeed
     for _ in range(3):
         task.push_request(retries=tasks.RETRIES, called_directly=False)

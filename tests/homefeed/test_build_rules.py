@@ -214,7 +214,7 @@ def test_a_photo_in_a_list_built_from_sql_is_not_pushed_again_by_its_chain(
         cursor = sent[0][2]
     for user in (me, author, other):
         assert redis.lrange(keys.homefeed(user.pk), 0, -1) == [str(photo).encode()], "once"
-    assert not redis.exists(keys.built(photo)), "nothing is left of it"
+    assert not redis.exists(keys.built(author.pk, photo)), "nothing is left of it"
 
 
 def test_a_photo_whose_row_is_made_late_is_not_pushed_to_those_who_have_it(

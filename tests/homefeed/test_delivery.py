@@ -83,7 +83,7 @@ def test_a_redelivered_message_takes_over_at_once_and_others_after_the_lease(red
     assert (again.verdict, again.start) == (Verdict.TAKEOVER, 20), "goes on where the data says"
     assert claim(1, 0).verdict is Verdict.DUPLICATE
     wait_until(lambda: claim(1, 0).verdict is Verdict.TAKEOVER, seconds=5, what="the lease is over")
-    assert cursor(1) == 20
+    assert cursor(1, AUTHOR) == 20
     assert serve(granted(Verdict.TAKEOVER, 20, 30)) == (Status.OVER, [30])
     assert serve(claim(1, 30))[0] is Status.ENDED
     assert outcome(1, users) == ALL_ONCE
@@ -102,15 +102,15 @@ def test_nothing_is_begun_or_served_of_what_redis_does_not_know() -> None:
 def test_a_cancelled_fanout_is_absent_for_whoever_carries_it(redis: Any) -> None:
     fill(AUTHOR, 25)
     batch = claim(1)
-    delivery.cancel(1)
+    delivery.cancel(1, AUTHOR)
     assert serve(batch) == (Status.ABSENT, [])
-    assert not redis.exists(keys.fanout(1), keys.running(AUTHOR))
+    assert not redis.exists(keys.fanout(AUTHOR, 1), keys.running(AUTHOR))
 
 
 def test_a_guarded_chain_gives_nobody_a_second_copy(redis: Any) -> None:
     users = fill(AUTHOR, 25)
     serve(claim(1))  # ten have it; then the hash is lost, and not the feeds
-    redis.delete(keys.fanout(1))
+    redis.delete(keys.fanout(AUTHOR, 1))
     carry_all(1, guard=True)
     assert outcome(1, users) == ALL_ONCE
 
@@ -172,7 +172,7 @@ def test_wrong_typed_feeds_are_counted_wherever_they_stand(redis: Any) -> None:
         redis.set(keys.homefeed(user), "x")
     carry_all(1)
     assert outcome(1, [users[i] for i in (1, 2, 4, 5, 6, 7)]) == ALL_ONCE
-    progress = counters(1)
+    progress = counters(1, AUTHOR)
     assert progress is not None
     assert (progress.reached, progress.refused, progress.total) == (6, 3, 9)
     assert progress.ended
@@ -198,8 +198,8 @@ def test_out_of_memory_is_refused_before_the_first_push_and_nothing_is_half_done
     finally:
         redis.config_set("maxmemory", 0)
     assert not any(redis.exists(keys.homefeed(user)) for user in users[4:])
-    assert cursor(1) == 4
-    assert not redis.exists(keys.fanout(2))
+    assert cursor(1, AUTHOR) == 4
+    assert not redis.exists(keys.fanout(AUTHOR, 2))
     assert serve(batch)[0] is Status.ENDED
     assert outcome(1, users) == ALL_ONCE
 
@@ -254,7 +254,7 @@ def test_a_worker_whose_link_is_taken_over_meanwhile_may_be_ordered_twice(redis:
 
     def take_over(link: int) -> bool:
         enqueued.append(link)
-        redis.hdel(keys.fanout(1), "sent")  # what a takeover of this link does
+        redis.hdel(keys.fanout(AUTHOR, 1), "sent")  # what a takeover of this link does
         return True
 
     assert delivery.serve(batch, take_over).status is Status.OVER

@@ -151,7 +151,7 @@ def test_compaction_drops_the_dead_and_the_marks_and_waits_for_running_fanouts(
         graph.unfollow(user, author)
     delivery.begin(Message(1, author.pk), Beginning())
     assert not followers.compact(author.pk), "a cursor points into the list"
-    delivery.cancel(1)
+    delivery.cancel(1, author.pk)
     assert followers.compact(author.pk)
     assert redis.lrange(keys.followers(author.pk), 0, -1) == [str(u.pk).encode() for u in followed[10:]]
     assert not redis.exists(keys.marks(author.pk))
@@ -254,5 +254,5 @@ def test_a_fanout_whose_state_was_lost_does_not_hold_up_compaction(
     followed: list[Any], redis: Any, author: Any
 ) -> None:
     delivery.begin(Message(1, author.pk), Beginning())
-    redis.delete(keys.fanout(1))
+    redis.delete(keys.fanout(author.pk, 1))
     assert followers.compact(author.pk)

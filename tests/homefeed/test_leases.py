@@ -78,9 +78,9 @@ def test_a_clock_set_back_does_not_make_a_chains_lease_young(author: Any, redis:
     users = fill(author.pk, 25)
     photo = publish(author)
     carry(photo, author)
-    redis.hincrbyfloat(keys.fanout(photo), "beat", SET_BACK)
+    redis.hincrbyfloat(keys.fanout(author.pk, photo), "beat", SET_BACK)
     assert carry(photo, author, 0) != [], "taken over"
-    redis.hincrbyfloat(keys.fanout(photo), "beat", SET_BACK)
+    redis.hincrbyfloat(keys.fanout(author.pk, photo), "beat", SET_BACK)
     FanOut.objects.filter(photo_id=photo).update(heartbeat_at="2020-01-01T00:00:00Z")
     redis.hset(keys.queue(), "moved", redis.time()[0] + SET_BACK)
     sent = Sent()
@@ -166,11 +166,11 @@ def test_a_failed_fanout_keeps_neither_compaction_nor_repair_from_the_list(
     if redis_was_away:
         FanOut.objects.filter(photo_id=photo).update(state="failed")  # Redis could not be told
     else:
-        redis.delete(keys.fanout(photo))
-        redis.set(keys.fanout(photo), "of a wrong type")
+        redis.delete(keys.fanout(author.pk, photo))
+        redis.set(keys.fanout(author.pk, photo), "of a wrong type")
         for _ in range(2):
             ledger.count_refusal(photo, author.pk)
-        assert not redis.exists(keys.running(author.pk), keys.fanout(photo))
+        assert not redis.exists(keys.running(author.pk), keys.fanout(author.pk, photo))
     assert state(photo) == "failed"
     assert followers.compact(author.pk) is True
     assert followers.rebuild(author.pk) == 5
@@ -191,7 +191,7 @@ def test_a_chain_that_goes_on_after_hours_looks_before_each_push(
     users = fill(author.pk, 25)
     photo = publish(author)
     carry(photo, author)
-    redis.hincrbyfloat(keys.fanout(photo), "beat", -2 * delivery.GUARD_AFTER)
+    redis.hincrbyfloat(keys.fanout(author.pk, photo), "beat", -2 * delivery.GUARD_AFTER)
     redis.lpush(keys.homefeed(users[15]), photo)  # built from SQL, which nobody remembers
     cursor = 10
     while sent := carry(photo, author, cursor, redelivered=redelivered):

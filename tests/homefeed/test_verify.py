@@ -158,7 +158,7 @@ def test_a_follower_list_in_use_is_left_and_said_so(
     me, author, *_ = site
     redis.rpush(keys.followers(author.pk), 999)
     [photo] = publish(author)
-    redis.hset(keys.fanout(photo), "cursor", 0)
+    redis.hset(keys.fanout(author.pk, photo), "cursor", 0)
     redis.sadd(keys.running(author.pk), photo)
     Follow.objects.filter(follower=me).delete()
     graph.follow(me, author)

@@ -59,7 +59,7 @@ def test_a_message_of_a_fanout_that_was_pruned_does_nothing(author: Any) -> None
         model.objects.update(created_at=timezone.now() - LONG_AGO)
     prune()
     assert not FanOut.objects.exists()
-    ledger.followers_client().delete(keys.fanout(photo), *(keys.homefeed(user) for user in users))
+    ledger.followers_client().delete(keys.fanout(author.pk, photo), *(keys.homefeed(user) for user in users))
     chain.carry(Message(photo, author.pk), ledger.Sent())
     assert outcome(photo, [], absent=users).unexpected == 0
     assert not FanOut.objects.exists()

@@ -117,8 +117,13 @@ def begin(message: Message, beginning: Beginning) -> Claim:
 def _call_for(message: Message, beginning: Beginning | None) -> tuple[list[str], list[Any]]:
     photo_id, author_id = message.photo_id, message.author_id
     ledger = beginning or Beginning()
-    names = [keys.fanout(photo_id), keys.followers(author_id), keys.state(author_id)]
-    names += [keys.running(author_id), keys.queue(), keys.homefeed(author_id), keys.built(photo_id)]
+    names = [keys.fanout(author_id, photo_id), keys.followers(author_id), keys.state(author_id)]
+    names += [
+        keys.running(author_id),
+        keys.queue(),
+        keys.homefeed(author_id),
+        keys.built(author_id, photo_id),
+    ]
     comes_again = message.redelivered or message.retried
     flags = (comes_again, beginning is not None, ledger.guard, ledger.without_followers)
     arguments: list[Any] = [photo_id, message.cursor, conf.BATCH_SIZE, conf.LEASE_SECONDS]

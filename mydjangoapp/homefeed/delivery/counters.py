@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from ...models import UserId
 from .. import keys
 from ..feeds_redis import client, edge
+from .ended import note_end
 
 logger = logging.getLogger(__name__)
 
@@ -45,19 +46,20 @@ class Counters:
         return None if self.ended is None else datetime.fromtimestamp(self.ended, UTC)
 
 
-def counters(photo_ids: Sequence[int]) -> list[Counters | None]:
-    """The counters of each fan-out; None where Redis has none, or cannot read them. One round trip.
+def counters(fanouts: Sequence[tuple[int, UserId]]) -> list[Counters | None]:
+    """The counters of each fan-out, named by photo and author; None where Redis has none, or cannot read
+    them. One round trip.
 
     A key of a wrong type is logged; the task of that fan-out will report it in the ledger.
     """
     with edge():
         pipeline = client().pipeline(transaction=False)
         pipeline.time()
-        for photo_id in photo_ids:
-            pipeline.hmget(keys.fanout(photo_id), FIELDS)
+        for photo_id, author_id in fanouts:
+            pipeline.hmget(keys.fanout(author_id, photo_id), FIELDS)
         (seconds, microseconds), *answers = pipeline.execute(raise_on_error=False)
     now = seconds + microseconds / 1e6
-    return [_read(photo_id, answer, now) for photo_id, answer in zip(photo_ids, answers, strict=True)]
+    return [_read(photo_id, answer, now) for (photo_id, _), answer in zip(fanouts, answers, strict=True)]
 
 
 def _read(photo_id: int, values: Any, now: float) -> Counters | None:
@@ -87,27 +89,24 @@ def note_pulled(photo_id: int) -> None:
         client().set(keys.pulled(), photo_id)
 
 
-def cancel(photo_id: int, author_id: UserId | None = None) -> None:
+def cancel(photo_id: int, author_id: UserId) -> None:
     """Stops a fan-out: a worker that carries it finds nothing more to do. Two round trips, repeatable.
 
-    With `author_id` also clears away what a lost or damaged hash has left behind. One that has served
-    everybody is left to be settled: if its photo is gone, the photo is then taken out of the lists.
+    One that has served everybody is left to be settled: if its photo is gone, the photo is then taken out of
+    the lists.
     """
+    fanout = keys.fanout(author_id, photo_id)
     with edge():
         pipeline = client().pipeline(transaction=False)
-        pipeline.hget(keys.fanout(photo_id), "author")
-        pipeline.hget(keys.fanout(photo_id), "ended")
-        noted, ended = pipeline.execute(raise_on_error=False)
-        if isinstance(ended, bytes):
-            client().zadd(keys.ended(), {str(photo_id): float(ended)}, nx=True)
-            return
-        author_ids = {noted.decode()} if isinstance(noted, bytes) else set()
-        if author_id is not None:
-            author_ids.add(str(author_id))
+        pipeline.hget(fanout, "ended")
+        [ended] = pipeline.execute(raise_on_error=False)
+    if isinstance(ended, bytes):
+        note_end(photo_id, author_id, float(ended))
+        return
+    with edge():
         pipeline = client().pipeline(transaction=True)
-        for id_ in author_ids:
-            pipeline.srem(keys.running(id_), str(photo_id))
-        pipeline.delete(keys.fanout(photo_id), keys.built(photo_id))
+        pipeline.srem(keys.running(author_id), str(photo_id))
+        pipeline.delete(fanout, keys.built(author_id, photo_id))
         pipeline.execute()
 
 

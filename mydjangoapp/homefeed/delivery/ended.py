@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from ...conf import conf
+from ...models import UserId
 from .. import keys, scripts
 from ..feeds_redis import client, edge
 
@@ -31,21 +33,48 @@ def take_ended(most: int) -> tuple[list[Ended], int]:
     """At most so many fan-outs whose end Redis has held for `SETTLE_SECONDS`, the oldest first: its crash can
     no longer take the end back. And how many others have ended.
 
-    The same are returned again until they are retired. One round trip.
+    The same are returned again until they are retired. At most three round trips.
     """
-    rows, number = scripts.take_ended([keys.ended()], [conf.SETTLE_SECONDS, most, keys.fanout("")])
-    return [_read(*row) for row in rows], number - len(rows)
+    members, number = scripts.take_ended([keys.ended()], [conf.SETTLE_SECONDS, most])
+    if not members:
+        return [], number
+    fanouts = [_parts(member) for member in members]
+    with edge():
+        pipeline = client().pipeline(transaction=False)
+        for photo_id, author in fanouts:
+            pipeline.hmget(keys.fanout(author, photo_id), FIGURES)
+        answers = pipeline.execute(raise_on_error=False)
+        found = [_read(*fanout, answer) for fanout, answer in zip(fanouts, answers, strict=True)]
+        # Cancelled, or begun again by the rescue: it has not ended.
+        if gone := [member for member, one in zip(members, found, strict=True) if one is None]:
+            client().zrem(keys.ended(), *gone)
+    return [one for one in found if one], number - len(members)
 
 
-def _read(photo_id: bytes, author: bytes, *figures: bytes) -> Ended:
+FIGURES = ("cursor", "reached", "total", "attempts", "started", "ended")
+
+
+def _member(photo_id: int, author: UserId) -> str:
+    return f"{photo_id}:{author}"
+
+
+def _parts(member: bytes) -> tuple[int, str]:
+    photo, _, author = member.decode().partition(":")
+    return int(photo), author
+
+
+def _read(photo_id: int, author: str, figures: Any) -> Ended | None:
+    """None if the counters are gone, or of a wrong type."""
+    if isinstance(figures, Exception) or figures[-1] is None:
+        return None
     cursor, reached, total, attempts, started, ended = figures
     return Ended(
-        photo_id=int(photo_id),
-        author=author.decode(),
+        photo_id=photo_id,
+        author=author,
         cursor=int(cursor),
         reached=int(reached),
         total=int(total),
-        attempts=int(attempts),
+        attempts=int(attempts or 0),
         started_at=_moment(started),
         ended_at=_moment(ended),
     )
@@ -55,20 +84,20 @@ def _moment(seconds: bytes) -> datetime:
     return datetime.fromtimestamp(float(seconds), UTC)
 
 
-def retire(photo_ids: Sequence[int]) -> None:
+def retire(fanouts: Sequence[Ended]) -> None:
     """Drops what Redis holds of fan-outs that the ledger has ended. One round trip, repeatable."""
-    if not photo_ids:
+    if not fanouts:
         return
     with edge():
         pipeline = client().pipeline(transaction=False)
-        for photo_id in photo_ids:
-            pipeline.expire(keys.fanout(photo_id), KEPT_SECONDS)
-        pipeline.unlink(*map(keys.built, photo_ids))
-        pipeline.zrem(keys.ended(), *photo_ids)
+        for one in fanouts:
+            pipeline.expire(keys.fanout(one.author, one.photo_id), KEPT_SECONDS)
+            pipeline.unlink(keys.built(one.author, one.photo_id))
+        pipeline.zrem(keys.ended(), *(_member(one.photo_id, one.author) for one in fanouts))
         pipeline.execute()
 
 
-def note_end(photo_id: int, ended: float) -> None:
+def note_end(photo_id: int, author_id: UserId, ended: float) -> None:
     """Adds an end that only the hash has to the set of those to settle. One round trip."""
     with edge():
-        client().zadd(keys.ended(), {str(photo_id): ended}, nx=True)
+        client().zadd(keys.ended(), {_member(photo_id, author_id): ended}, nx=True)

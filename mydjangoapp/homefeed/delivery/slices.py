@@ -44,8 +44,8 @@ class Slice:
 
 def call_for(photo_id: int, author_id: UserId, start: int, stop: int) -> tuple[list[str], list[Any]]:
     """Keys and arguments of a slice of the batch from index `start` up to, not including, `stop`."""
-    names = [keys.fanout(photo_id), keys.followers(author_id), keys.marks(author_id)]
-    names += [keys.state(author_id), keys.running(author_id), keys.built(photo_id)]
+    names = [keys.fanout(author_id, photo_id), keys.followers(author_id), keys.marks(author_id)]
+    names += [keys.state(author_id), keys.running(author_id), keys.built(author_id, photo_id)]
     names += [keys.ended(), keys.settling()]
     enqueue_at = start + int((stop - start) * ENQUEUE_AT)
     arguments: list[Any] = [photo_id, str(author_id), *keys.homefeed_words(), conf.SLICE_SIZE]

@@ -2,8 +2,7 @@
 --
 -- KEYS  1 followers  2 followers-marks  3 followers-state  4 followers-rewrite  5 followers-next
 --       6 followers-next-marks, all :{author}
--- ARGV  1..3 what precedes a user id in floor:, token: and relations: keys  4 "1" to apply what is
---       unknown; then for each change: 5 "follow" or "unfollow"  6 follower  7 version
+-- ARGV  1 "1" to apply what is unknown; then for each change: 2 "follow" or "unfollow"  3 follower  4 version
 -- Returns for each change
 --   applied  done (also: the list is missing, it will be made from SQL, which has the change)
 --   old      this change, or a later one of the same two users, has been applied before
@@ -16,7 +15,7 @@
 -- Atomic, so that mark and entry cannot part. O(changes), about 3 microseconds each; by force, in a list
 -- of at most 10,000, O(list), some 100.
 local followers, list_marks, list_state, rewrite, next_followers, next_marks = unpack(KEYS)
-local FLOOR, TOKEN, RELATIONS, by_force = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local by_force = ARGV[1]
 local call = redis.call
 local live, rewriting = call('EXISTS', followers) == 1, call('EXISTS', rewrite) == 1
 local meta = call('HMGET', list_state, 'top', 'upto')
@@ -32,7 +31,7 @@ local function apply(list, marks, verb, follower, version, unsure)
   if verb == 'follow' then call('RPUSH', list, follower) end
 end
 
-for i = 5, #ARGV, 3 do
+for i = 2, #ARGV, 3 do
   local verb, follower, version = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   local mark = call('HGET', list_marks, follower) or call('HGET', next_marks, follower)
   local seen = mark and tonumber(string.match(mark, ':(%d+)$'))
@@ -47,11 +46,6 @@ for i = 5, #ARGV, 3 do
     if rewriting then apply(next_followers, next_marks, verb, follower, version, unsure) end
     if version > top then top = version end
   end
-  if verb == 'follow' and result ~= 'unknown' then
-    -- The new followee's older photos belong into this feed: it is to be built anew.
-    call('DEL', FLOOR .. follower, TOKEN .. follower)
-  end
-  call('DEL', RELATIONS .. follower)
   results[#results + 1] = result
 end
 -- Also where there is no list yet: a rebuild takes it for what SQL knew, and older changes that are

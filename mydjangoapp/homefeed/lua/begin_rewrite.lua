@@ -1,9 +1,9 @@
 -- begin_rewrite: reserve the rewrite of a follower list (rebuild from SQL, or compaction).
 --
 -- KEYS  1 followers  2 followers-state  3 followers-rewrite  4 followers-next
---       5 followers-next-marks  6 fanouts, all :{author}
+--       5 followers-next-marks  6 fanouts, all of the author
 -- ARGV  1 token  2 lease, seconds  3 "1" if the list must be there (compaction)
---       4 what precedes a photo id in fanout: keys
+--       4 what precedes a photo id in fanout keys of this author
 -- Returns "begun", "held" (another rewrite is alive) or "not now" (a fan-out is under way, or no list)
 --
 -- Atomic, so that one rewrite at a time owns the next list. O(fan-outs under way): a few; what an

@@ -1,7 +1,7 @@
 -- claim: may this message carry the fan-out on? If so, which batch is its own?
 --
--- KEYS  1 fanout:{photo}  2 followers:{author}  3 followers-state:{author}  4 fanouts:{author}  5 queue
---       6 homefeed:{author}  7 fanout-built:{photo}
+-- KEYS  1 fanout  2 followers  3 followers-state  4 fanouts, all of the author  5 queue  6 homefeed of the
+--       author  7 fanout-built
 -- ARGV  named below
 -- Returns {verdict, first index, index behind the last, "1" if the ledger is due, cursor, reached, total,
 --          attempts, started}; the last five are what the ledger is to be told

@@ -1,7 +1,7 @@
 -- slice: push the photo to the next few followers and move the cursor past them, in one step.
 --
--- KEYS  1 fanout:{photo}  2 followers:{author}  3 followers-marks:{author}
---       4 followers-state:{author}  5 fanouts:{author}  6 fanout-built:{photo}  7 fanouts-ended  8 settling
+-- KEYS  1 fanout  2 followers  3 followers-marks  4 followers-state  5 fanouts  6 fanout-built, all of the
+--       author  7 fanouts-ended  8 settling
 -- ARGV  named below
 -- Returns {status, "1" once per link: enqueue the next one, refused here, a refused key, its error,
 --          "1" for one caller per SETTLE_SECONDS: enqueue the settling of ended fan-outs}
@@ -16,7 +16,7 @@
 local call = redis.call
 local fanout, followers, list_marks, list_state, under_way, built_set, ended_set, settling = unpack(KEYS)
 local photo, author = ARGV[1], ARGV[2]
-local HOME, FLOOR, TOKEN = ARGV[3], ARGV[4], ARGV[5]  -- what precedes a user id in these keys
+local HOME, FLOOR, TOKEN = ARGV[3], ARGV[4], ARGV[5]  -- what these keys of users begin with
 local slice_size = tonumber(ARGV[6])                  -- followers
 local link, stop = tonumber(ARGV[7]), tonumber(ARGV[8])  -- the caller's batch: from, up to and without
 local enqueue_from = tonumber(ARGV[9])                -- cursor from which on the next link is enqueued
@@ -24,6 +24,8 @@ local keep = tonumber(ARGV[10])                       -- MAX_LENGTH
 local trim_above = keep + tonumber(ARGV[11])
 local only_active = ARGV[12] == '1'                   -- leave out users without a list (INACTIVE_AFTER)
 local settle_ms = tonumber(ARGV[13])
+
+--#include private_key
 
 local f = call('HMGET', fanout, 'cursor', 'ended', 'generation', 'own', 'guard', 'link', 'sent',
   'total', 'reached', 'gone', 'refused')
@@ -35,17 +37,18 @@ if (call('HGET', list_state, 'generation') or '') ~= f[3] or length < cursor
   return {'absent', 0, 0, '', '', 0}
 end
 local function trim(user, feed)
-  local floor = tonumber(call('GET', FLOOR .. user))
+  local floor_key = private_key(FLOOR, user)
+  local floor = tonumber(call('GET', floor_key))
   if floor then
     local top = floor - 1
     for _, id in ipairs(call('LRANGE', feed, keep, -1)) do
       id = tonumber(id)
       if id and id > top then top = id end
     end
-    call('SET', FLOOR .. user, string.format('%.0f', top + 1))
+    call('SET', floor_key, string.format('%.0f', top + 1))
   end
   call('LTRIM', feed, 0, keep - 1)
-  call('DEL', TOKEN .. user)
+  call('DEL', private_key(TOKEN, user))
 end
 
 -- A push that makes a list (it was gone, or never there) voids the floor; one too many trims.
@@ -57,7 +60,7 @@ local function push(user, guarded)
   pushed = true
   if size <= 1 then
     -- 0: left out. Whoever builds this feed at the moment may have read SQL before this photo.
-    call('DEL', FLOOR .. user, TOKEN .. user)
+    call('DEL', private_key(FLOOR, user), private_key(TOKEN, user))
   elseif size > trim_above then
     trim(user, feed)
   end
@@ -115,7 +118,7 @@ if upto >= length then
   call('HSET', fanout, 'ended', now)
   call('SREM', under_way, photo)
   call('DEL', built_set)
-  call('ZADD', ended_set, now, photo)
+  call('ZADD', ended_set, now, photo .. ':' .. author)
   local is_due = 0
   -- A turn that would last longer than any was taken before this server's clock was set back.
   if call('EXISTS', settling) == 0 or call('PTTL', settling) > settle_ms then

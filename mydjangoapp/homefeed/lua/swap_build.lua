@@ -1,7 +1,7 @@
 -- swap_build: put the home feed that was built from SQL in its place.
 --
 -- KEYS  1 homefeed-build  2 token  3 homefeed  4 floor, all :{user}
---       5... fanout-built:{photo} of those photos whose fan-outs have not ended
+--       5... fanout-built of those photos whose fan-outs have not ended
 -- ARGV  1 token  2 "1" if there was a list when the build began  3 floor of what was read
 --       4 MAX_LENGTH  5 ids above it before a trim  6 seconds until an unread feed expires, or ""
 --       7 user  8 seconds that KEYS[5...] live  9... photo ids, newest first
