@@ -181,7 +181,7 @@ def test_admin_shows_every_table_and_changes_through_the_app(
     assert redis.lrange(f"followers:{two.pk}", 0, -1) == [str(one.pk).encode()]
     follow, saved = Follow.objects.get(), Photo.objects.get()
     assert admin_client.post(f"{prefix}follow/{follow.pk}/delete/", {"post": "yes"}).status_code == 302
-    assert redis.hexists(f"followers-marks:{two.pk}", str(one.pk))
+    assert redis.hexists(keys.marks(two.pk), str(one.pk))
     for page in ("photo/", "follow/", "fanout/", "uploadkey/", f"photo/{saved.pk}/change/"):
         assert admin_client.get(prefix + page).status_code == 200, page
     assert admin_client.get(f"{prefix}fanout/{FanOut.objects.get().pk}/change/").status_code == 200
