@@ -126,8 +126,7 @@ def _granted(batch: Claim) -> Claim | None:
         ledger.give_up(batch.photo_id, batch.author_id, why, attempts=batch.attempts)
         return None
     if batch.is_ledger_due and not ledger.record(batch):
-        delivery.cancel(
-            batch.photo_id, batch.author_id
-        )  # ended meanwhile: its photo was deleted while Redis was away
+        # Ended meanwhile: its photo was deleted while Redis was away.
+        delivery.cancel(batch.photo_id, batch.author_id)
         return None
     return batch if batch.granted else None
