@@ -17,6 +17,7 @@ No check takes longer than a second, whatever does not answer. Each has an id th
 | W005 | the API shows nothing of the site's own photo |
 | W006, W007, W008 | the site's Celery app is not loaded, lacks the app's defaults, beat sends too little |
 | W009 | images are uploaded, and there is no place for them |
+| W010 | the feeds' Redis has keys of an earlier version |
 """
 
 from . import photo_model, servers, settings, site, users  # noqa: F401  # they register themselves

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -12,11 +12,14 @@ from django.db.models import Max
 
 from ..connections import patience
 from ..exceptions import DATABASE_AWAY, FeedError
+from ..homefeed import old_keys
 from ..homefeed.delivery import LARGEST_ID
 from ..homefeed.feeds_redis import eviction_policy
 from ..models import get_photo_model
 
+Answer = TypeVar("Answer")
 PATIENCE = 0.8  # seconds
+PAGES = 10  # of a thousand keys each
 
 
 @register("mydjangoapp")
@@ -25,11 +28,7 @@ def redis_does_not_evict(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
 
     Says nothing if Redis cannot be asked: `/readyz/` reports that, and a migration must not wait for it.
     """
-    try:
-        with patience.bounded_by(patience.Patience(PATIENCE)):
-            policy = eviction_policy()
-    except FeedError:
-        return []
+    policy = _asked(eviction_policy)
     if policy in (None, "noeviction"):
         return []
     return [
@@ -39,6 +38,32 @@ def redis_does_not_evict(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
             id="mydjangoapp.W001",
         )
     ]
+
+
+@register("mydjangoapp")
+def keys_are_of_this_version(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """W010: the feeds' Redis has keys of an earlier version, which this one does not see. Looks at some ten
+    thousand keys; says nothing if Redis cannot be asked."""
+    found = _asked(lambda: old_keys.find(PAGES))
+    if found is None:
+        return []
+    return [
+        Warning(
+            f"The feeds' Redis has keys of an earlier version, such as {found.name}: without them those who "
+            "have unfollowed an author get their photos, and deliveries under way begin again.",
+            hint="Stop web and workers, run `manage.py migrate_keys`, and start them again.",
+            id="mydjangoapp.W010",
+        )
+    ]
+
+
+def _asked(question: Callable[[], Answer]) -> Answer | None:
+    """The answer of Redis, None if it has none within a second."""
+    try:
+        with patience.bounded_by(patience.Patience(PATIENCE)):
+            return question()
+    except FeedError:
+        return None
 
 
 @register(Tags.database)

@@ -143,7 +143,7 @@ def redis_problem(value: Any) -> str | None:
 
 
 def prefix_problem(value: Any) -> str | None:
-    if not isinstance(value, str) or any(c.isspace() or c in "{}*?[]" for c in value):
+    if not isinstance(value, str) or any(c.isspace() or c in "{}*?[]\\" for c in value):
         return f"must be a string without spaces, braces or wildcards, not {value!r}"
     return None
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from devtools.servers import wait_until
 from mydjangoapp import tasks
-from mydjangoapp.fanout import progress, rescue, settling
+from mydjangoapp.fanout import chain, progress, rescue, settling
 from mydjangoapp.homefeed import delivery, keys
 from mydjangoapp.homefeed.delivery import Beginning, Message, Verdict
 from mydjangoapp.models import FanOut, Photo
@@ -336,3 +336,25 @@ def test_a_failed_fanout_of_a_deleted_photo_is_cancelled(author: Any) -> None:
     Photo.objects.filter(pk=gone)._raw_delete("default")  # past every signal
     assert rescue.retry(Sent()) == []
     assert state(gone) == "cancelled"
+
+
+@pytest.mark.parametrize("is_named", [True, False], ids=["author in the ledger", "row of before"])
+def test_what_redis_holds_of_a_fanout_goes_with_its_photo(
+    author: Any, settings: Any, redis: Any, is_named: bool
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "BATCH_SIZE": 1}
+    fill(author.pk, 3)
+    photo = publish(author)
+    sent = carry(photo, author)
+    grow_old(photo, 60)
+    if not is_named:
+        FanOut.objects.update(author=None)
+    Photo.objects.filter(pk=photo)._raw_delete("default")  # past every signal
+    rescue.rescue(Sent())
+    assert state(photo) == "cancelled"
+    if not is_named:
+        assert redis.exists(keys.fanout(author.pk, photo)), "nobody knows whose it is"
+        redis.hset(keys.fanout(author.pk, photo), "synced", 0)
+        assert chain.carry(Message(*sent[0]), Sent()) is False, "its next link comes upon it"
+    assert not redis.exists(keys.fanout(author.pk, photo))
+    assert redis.scard(keys.running(author.pk)) == 0
