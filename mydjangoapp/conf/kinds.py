@@ -137,8 +137,9 @@ def _is_path(value: Any) -> bool:
 def redis_problem(value: Any) -> str | None:
     if value == "off":
         return None
-    if not isinstance(value, str) or urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
-        return "must be a URL that starts with redis://, rediss:// or unix://, or 'off'"
+    schemes = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"}
+    if not isinstance(value, str) or urlsplit(value).scheme not in schemes:
+        return "must be a URL that starts with redis://, rediss://, unix:// or redis+cluster://, or 'off'"
     return None
 
 

@@ -24,9 +24,10 @@ def tag_of(key: str) -> str | None:
     return found[1] if found else None
 
 
-def slot_of(key: str) -> int:
+def slot_of(key: str | bytes) -> int:
     """The slot of a key, from 0 to 16,383."""
-    return crc_hqx((tag_of(key) or key).encode(), 0) % SLOTS
+    text = key if isinstance(key, str) else key.decode(errors="surrogateescape")
+    return crc_hqx((tag_of(text) or text).encode(errors="surrogateescape"), 0) % SLOTS
 
 
 def beside(word: str, key: str, rest: str = "") -> str:

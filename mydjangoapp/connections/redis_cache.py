@@ -9,7 +9,7 @@ from typing import Any
 from django.core.cache.backends import redis
 from django.core.cache.backends.base import default_key_func
 
-from .redis_server import send
+from .redis_client import send
 
 
 class Serializer(redis.RedisSerializer):

@@ -10,31 +10,28 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-import redis
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError, TimeoutError
-from redis.retry import Retry
+from redis.exceptions import ClusterDownError, ConnectionError, NoScriptError, RedisError, TimeoutError
 
 from ..conf import conf
 from ..exceptions import FeedError
 from . import patience
 from .breaker import Breaker
+from .redis_client import breaker_of, client_of, send
+from .redis_cluster import Cluster, cluster_of, is_cluster
 
 if TYPE_CHECKING:
     from redis import Redis
 
 OFF = "off"  # the URL of no server
-CONNECT_SECONDS = 1.0  # a server that is there answers a SYN at once; a black hole never does
 _INCLUDE = re.compile(r"^--#include (\w+)$", re.MULTILINE)
-MAX_CONNECTIONS = 256  # per process: one a thread, and a Celery child needs three
 
 
 @dataclass(frozen=True)
@@ -55,14 +52,24 @@ class Store:
 
         For the steps of a commit, which a request waits for, one that does not wait for long.
         """
-        if patience.is_bounded():
-            return _client(self.url, min(self.timeout, conf.PUBLISH_TIMEOUT), self.retries, in_haste=True)
-        return _client(self.url, self.timeout, self.retries)
+        in_haste = patience.is_bounded()
+        timeout = min(self.timeout, conf.PUBLISH_TIMEOUT) if in_haste else self.timeout
+        if is_cluster(self.url):
+            # It has the commands of one.
+            return cast("Redis", cluster_of(self.url, timeout, self.retries, in_haste=in_haste))
+        return client_of(self.url, timeout, self.retries, in_haste=in_haste)
+
+    def nodes(self) -> list[Redis]:
+        """The client of each server: the one, or the primaries of the cluster. To be called within `edge`."""
+        client = self.client()
+        return client.nodes() if isinstance(client, Cluster) else [client]
 
     @property
     def server(self) -> str:
         """Host and port, without user and password, for messages."""
         parts = urlsplit(self.url)
+        if is_cluster(self.url):
+            return parts.netloc.rpartition("@")[2]
         if parts.scheme == "unix":
             return parts.path
         return f"{parts.hostname or '127.0.0.1'}:{parts.port or 6379}"
@@ -77,7 +84,8 @@ class Store:
             raise self.unavailable(
                 f"The {self.title} is switched off: MYDJANGOAPP[{self.setting!r}] is 'off'."
             )
-        breaker = _breaker(self.url)
+        # Each node of a cluster has a breaker of its own: see `Cluster`.
+        breaker = Breaker(0) if is_cluster(self.url) else breaker_of(self.url)
         if not breaker.allows():
             raise self._gone("it did not a moment ago")
         if patience.is_over():
@@ -89,7 +97,7 @@ class Store:
         except TimeoutError as error:
             breaker.trip()
             raise self._gone(error) from error
-        except ConnectionError as error:
+        except (ConnectionError, ClusterDownError) as error:
             raise self._gone(error) from error
         except RedisError as error:
             breaker.reset()
@@ -107,64 +115,14 @@ class Store:
 
     def call(self, *commands: tuple[Any, ...]) -> Any:
         """See `send`. Raises redis-py's errors, so it is to be called within `edge`."""
-        return send(self.client(), *commands)
+        client = self.client()
+        return client.call(*commands) if isinstance(client, Cluster) else send(client, *commands)
 
     def transaction(self, *commands: tuple[Any, ...]) -> list[Any]:
-        """Runs commands at one moment; returns their replies, errors among them. See `call`."""
+        """Runs commands at one moment, in a cluster of keys of one slot; returns their replies, errors among
+        them. See `call`."""
         replies: list[Any] = self.call(("MULTI",), *commands, ("EXEC",))
         return replies
-
-
-def send(client: Redis, *commands: tuple[Any, ...]) -> Any:
-    """Sends commands together; returns the reply of the last. One round trip, at less cost than by redis-py's
-    client. Repeated as that would do it: everything in it may be. Raises redis-py's errors."""
-    pool = client.connection_pool
-    connection: Any = pool.get_connection()
-    try:
-        return connection.retry.call_with_retry(
-            lambda: _round_trip(connection, commands), lambda error: connection.disconnect()
-        )
-    finally:
-        pool.release(connection)
-
-
-def _round_trip(connection: Any, commands: Sequence[tuple[Any, ...]]) -> Any:
-    unread = len(commands)
-    try:
-        connection.send_packed_command(connection.pack_commands(commands))
-        while unread:
-            unread -= 1
-            reply = connection.read_response()
-        return reply
-    except ResponseError:
-        if unread:
-            connection.disconnect()  # the next caller must not read the rest
-        raise
-    except BaseException:
-        connection.disconnect()
-        raise
-
-
-@lru_cache(maxsize=32)
-def _client(url: str, timeout: float, retries: int, *, in_haste: bool = False) -> Redis:
-    errors = (ConnectionError,) if in_haste else (ConnectionError, TimeoutError)
-    return redis.Redis.from_url(
-        url,
-        protocol=2,
-        decode_responses=False,
-        socket_connect_timeout=min(CONNECT_SECONDS, timeout),
-        socket_timeout=timeout,
-        socket_keepalive=True,
-        health_check_interval=30,
-        max_connections=MAX_CONNECTIONS,
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), retries=retries, supported_errors=errors),
-        client_name="mydjangoapp",
-    )
-
-
-@lru_cache(maxsize=32)
-def _breaker(url: str) -> Breaker:
-    return Breaker(seconds=1.0)
 
 
 @dataclass(frozen=True)
@@ -191,7 +149,9 @@ class Script:
 
     def text(self, redis: Redis) -> str:
         """The script as this server is to get it. One round trip per server and process."""
-        return f"#!lua\n{self.plain}" if _knows_shebang(redis) else self.plain
+        # `manage.py check` refuses nodes of a cluster that are older than 7.0.
+        is_new = isinstance(redis, Cluster) or _knows_shebang(redis)
+        return f"#!lua\n{self.plain}" if is_new else self.plain
 
     def commands(
         self, redis: Redis, keys: list[str], args: list[Any]

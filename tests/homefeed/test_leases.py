@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mydjangoapp.connections import redis_server
+from mydjangoapp.connections import redis_client
 from mydjangoapp.exceptions import FollowersBeingRebuilt
 from mydjangoapp.fanout import ledger, rescue, settling
 from mydjangoapp.homefeed import delivery, followers, keys, rebuild, turns
@@ -32,7 +32,7 @@ def small(settings: Any) -> None:
 def lost_replies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each script runs, its reply is lost, and the client sends it once more, as redis-py does by itself."""
     repeated: list[str] = []
-    round_trip = redis_server._round_trip
+    round_trip = redis_client._round_trip
 
     def twice(connection: Any, commands: Any) -> Any:
         if commands[0][0] == "EVALSHA":
@@ -40,7 +40,7 @@ def lost_replies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             repeated.append(commands[0][1])
         return round_trip(connection, commands)
 
-    monkeypatch.setattr(redis_server, "_round_trip", twice)
+    monkeypatch.setattr(redis_client, "_round_trip", twice)
     return repeated
 
 

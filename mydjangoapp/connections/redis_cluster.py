@@ -1,0 +1,352 @@
+"""A cluster of Redis or Valkey servers behind the commands of redis-py's client.
+
+Which node has which slot is asked by redis-py's cluster client; it sends nothing else. Its pipeline would
+repeat commands by itself, ten times, after time-outs as well. Here each node has a client as a single server
+has it: what is sent to it goes out once for all commands of a call, and is repeated as often.
+
+A node that is away fails only the calls that need it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from redis.cluster import ClusterNode, RedisCluster
+from redis.commands import CoreCommands
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ConnectionError,
+    MovedError,
+    ReadOnlyError,
+    RedisClusterException,
+    TimeoutError,
+    TryAgainError,
+)
+
+from .hash_tags import slot_of
+from .redis_client import CONNECT_SECONDS, breaker_of, client_of, send
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+SCHEMES = ("redis+cluster", "rediss+cluster")
+REFRESH_SECONDS = 0.1  # between two looks at the topology, however many callers are redirected
+AGAIN_SECONDS = 0.02  # before a command is sent again while its slot moves or its node is voted for
+_OF_ANY_NODE = frozenset({"PING", "INFO", "TIME", "CONFIG GET", "COMMAND INFO"})
+_OF_ALL_NODES = frozenset({"FLUSHALL", "FLUSHDB", "SCRIPT LOAD", "SCRIPT FLUSH", "DBSIZE", "KEYS"})
+_OF_EACH_KEY = frozenset({"DEL", "UNLINK", "EXISTS", "MGET"})
+_REDIRECTIONS = (AskError, TryAgainError, ClusterDownError, ReadOnlyError)  # MOVED is an AskError there
+
+Command = tuple[Any, ...]
+Answer = TypeVar("Answer")
+
+
+def is_cluster(url: str) -> bool:
+    """Whether the URL names a cluster."""
+    return url.startswith(SCHEMES)
+
+
+class Node(NamedTuple):
+    """Where a node listens."""
+
+    host: str
+    port: int
+
+
+class Topology:
+    """Which node has which slot; asked at the first use, and again when a node says that it is another."""
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._lock = Lock()
+        self._asked: RedisCluster | None = None
+        self._refreshed_at = 0.0
+
+    def owner(self, slot: int) -> Node:
+        """The primary of a slot. Raises `ConnectionError` if no node can be asked, or nobody has it."""
+        try:
+            node = self._cluster().nodes_manager.get_node_from_slot(slot)
+        except RedisClusterException as error:
+            raise ConnectionError(f"no node serves slot {slot}: {error}") from error
+        return Node(node.host, node.port)
+
+    def primaries(self) -> list[Node]:
+        """All primaries."""
+        return sorted(Node(node.host, node.port) for node in self._cluster().get_primaries())
+
+    def refresh(self) -> None:
+        """Asks again. Keeps what is known if no node answers."""
+        cluster = self._cluster()
+        with self._lock:
+            if time.monotonic() - self._refreshed_at < REFRESH_SECONDS:
+                return
+            try:
+                cluster.nodes_manager.initialize()
+            except (RedisClusterException, ConnectionError, TimeoutError):
+                return
+            finally:
+                self._refreshed_at = time.monotonic()
+
+    def _cluster(self) -> RedisCluster:
+        if self._asked is None:
+            with self._lock:
+                if self._asked is None:
+                    self._asked = self._connected()
+        return self._asked
+
+    def _connected(self) -> RedisCluster:
+        parts = self._parts
+        try:
+            return RedisCluster(
+                startup_nodes=[ClusterNode(*node) for node in nodes_named(parts)],
+                require_full_coverage=False,
+                protocol=2,
+                username=unquote(parts.username) if parts.username else None,
+                password=unquote(parts.password) if parts.password else None,
+                ssl=parts.scheme == "rediss+cluster",
+                socket_timeout=CONNECT_SECONDS,
+                socket_connect_timeout=CONNECT_SECONDS,
+            )
+        except RedisClusterException as error:
+            raise ConnectionError(str(error)) from error
+
+    def url_of(self, node: Node) -> str:
+        """The URL of one node."""
+        secret, at, _ = self._parts.netloc.rpartition("@")
+        host = f"[{node.host}]" if ":" in node.host else node.host
+        return f"{self._parts.scheme.removesuffix('+cluster')}://{secret}{at}{host}:{node.port}/0"
+
+
+def nodes_named(parts: SplitResult) -> list[Node]:
+    """The nodes that a URL names, of which one has to answer. Raises `ValueError`."""
+    named = parts.netloc.rpartition("@")[2].split(",")
+    each = [urlsplit(f"//{one}") for one in named]
+    return [Node(one.hostname or "127.0.0.1", one.port or 6379) for one in each]
+
+
+@lru_cache(maxsize=8)
+def topology_of(url: str) -> Topology:
+    """The topology of the cluster at this URL."""
+    return Topology(url)
+
+
+@lru_cache(maxsize=32)
+def cluster_of(url: str, timeout: float, retries: int, *, in_haste: bool = False) -> Cluster:
+    """The client of the cluster at this URL; its nodes' are made as `redis_client.client_of` says."""
+    return Cluster(url, timeout, retries, in_haste=in_haste)
+
+
+def key_of(command: Command) -> str | bytes | None:
+    """The key, the first of several, by which a command is sent to a node; None if it has none."""
+    name = command[0]
+    if name in _OF_ANY_NODE or name in _OF_ALL_NODES:
+        return None
+    if name in ("EVAL", "EVALSHA"):
+        return command[3]  # type: ignore[no-any-return]
+    if name == "XREADGROUP":
+        return command[command.index("STREAMS") + 1]  # type: ignore[no-any-return]
+    return command[1]  # type: ignore[no-any-return]
+
+
+class Cluster(CoreCommands):
+    """The commands that the app uses. Those of several keys (`DEL`, `UNLINK`, `EXISTS`, `MGET`) take keys of
+    any slots and are one command per key. Raises redis-py's errors; `ConnectionError` also where a slot has
+    no node, or no peace, for as long as a command may take."""
+
+    def __init__(self, url: str, timeout: float, retries: int, *, in_haste: bool = False) -> None:
+        self.url = url
+        self.timeout = timeout
+        self.retries = retries
+        self.in_haste = in_haste
+        self._event_dispatcher: Any = None  # redis-py's commands want it
+
+    url: str
+    timeout: float
+    retries: int
+    in_haste: bool = False
+
+    @property
+    def topology(self) -> Topology:
+        return topology_of(self.url)
+
+    def nodes(self) -> list[Redis]:
+        """The clients of all primaries."""
+        return [self.client_of(node) for node in self.topology.primaries()]
+
+    def client_of(self, node: Node) -> Redis:
+        """The client of one node."""
+        return client_of(self.topology.url_of(node), self.timeout, self.retries, in_haste=self.in_haste)
+
+    def pipeline(self, transaction: bool = True) -> Pipeline:
+        """As redis-py has it; a transaction has keys of one slot. One round trip per node."""
+        return Pipeline(self, transaction)
+
+    def execute_command(self, *command: Any, **options: Any) -> Any:
+        """Runs one command where its key is. One round trip."""
+        name = command[0]
+        if name in _OF_ALL_NODES:
+            replies = [client.execute_command(*command, **options) for client in self.nodes()]
+            if name in ("DBSIZE", "KEYS"):
+                return sum(replies, replies[0] * 0)
+            return replies[0]
+        if name in _OF_EACH_KEY and len(command) > 2:
+            replies = self.run([((name, key), options) for key in command[1:]])
+            return [one for [one] in replies] if name == "MGET" else sum(replies)
+        return self._where(key_of(command), lambda client, asking: _one(client, command, options, asking))
+
+    def scan_iter(self, *arguments: Any, **options: Any) -> Iterator[bytes]:
+        """All keys of all nodes."""
+        for client in self.nodes():
+            yield from client.scan_iter(*arguments, **options)
+
+    def call(self, *commands: Command) -> Any:
+        """Sends commands of one slot together, as they are; returns the reply of the last. One round trip."""
+        key = next((key for command in commands if len(command) > 1 and (key := key_of(command))), None)
+        return self._where(
+            key, lambda client, asking: send(client, *([("ASKING",)] if asking else []), *commands)
+        )
+
+    def run(self, commands: Sequence[tuple[Command, dict[str, Any]]], *, raises: bool = True) -> list[Any]:
+        """The replies of commands of any slots, each with redis-py's options. One round trip per node.
+
+        Commands without a key go where the first with one goes. With `raises=False` an error of a command is
+        its reply.
+        """
+        keys = [key_of(command) for command, _ in commands]
+        first = next((key for key in keys if key is not None), None)
+        of_node: defaultdict[Node, list[int]] = defaultdict(list)
+        for index, key in enumerate(keys):
+            of_node[self._owner(first if key is None else key)].append(index)
+        replies: list[Any] = [None] * len(commands)
+        for node, indexes in of_node.items():
+            for index, reply in zip(
+                indexes, self._run_at(node, [commands[index] for index in indexes]), strict=True
+            ):
+                replies[index] = reply
+        for index, reply in enumerate(replies):
+            if isinstance(reply, (*_REDIRECTIONS, ConnectionError)):
+                replies[index] = self._again(first if keys[index] is None else keys[index], *commands[index])
+            if raises and isinstance(replies[index], Exception):
+                raise replies[index]
+        return replies
+
+    def _run_at(self, node: Node, commands: Sequence[tuple[Command, dict[str, Any]]]) -> Sequence[Any]:
+        def run(client: Redis) -> list[Any]:
+            pipeline = client.pipeline(transaction=False)
+            for command, options in commands:
+                pipeline.execute_command(*command, **options)
+            return pipeline.execute(raise_on_error=False)
+
+        try:
+            return self._at(node, run)
+        except TimeoutError:
+            raise
+        except ConnectionError as error:
+            return [error] * len(commands)  # each is sent again, to the slot's new node if there is one
+
+    def _again(self, key: Any, command: Command, options: dict[str, Any]) -> Any:
+        try:
+            return self._where(key, lambda client, asking: _one(client, command, options, asking))
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:
+            return error
+
+    def _where(self, key: Any, do: Callable[[Redis, bool], Answer]) -> Answer:
+        """Does something at the node of a key, and goes on to where a node sends it."""
+        give_up_at = time.monotonic() + self.timeout
+        node, asking = self._owner(key), False
+        while True:
+            try:
+                return self._at(node, lambda client: do(client, asking))  # noqa: B023  # done at once
+            except MovedError as error:
+                self.topology.refresh()
+                problem: Exception = error
+                node, asking = Node(error.host, error.port) if error.host else self._owner(key), False
+            except AskError as error:
+                problem = error
+                node, asking = Node(error.host, error.port) if error.host else node, True
+                if time.monotonic() <= give_up_at:
+                    continue
+            except (TryAgainError, ClusterDownError, ReadOnlyError) as error:
+                self.topology.refresh()
+                time.sleep(AGAIN_SECONDS)  # before it is sent again: a slot moves, or a node is voted for
+                problem = error
+                node, asking = self._owner(key), False
+            except TimeoutError:
+                self.topology.refresh()
+                raise
+            except ConnectionError as error:
+                self.topology.refresh()
+                if (now := self._owner(key)) == node:
+                    raise
+                problem, node, asking = error, now, False
+            if time.monotonic() > give_up_at:
+                raise ConnectionError(str(problem)) from problem
+
+    def _at(self, node: Node, do: Callable[[Redis], Answer]) -> Answer:
+        """Does something at a node. After a time-out nobody waits for that node for a second."""
+        breaker = breaker_of(self.topology.url_of(node))
+        if not breaker.allows():
+            raise ConnectionError(f"node {node.host}:{node.port} did not answer a moment ago")
+        try:
+            answer = do(self.client_of(node))
+        except TimeoutError:
+            breaker.trip()
+            raise
+        except ConnectionError:
+            raise
+        except Exception:
+            breaker.reset()
+            raise
+        breaker.reset()
+        return answer
+
+    def _owner(self, key: Any) -> Node:
+        return self.topology.primaries()[0] if key is None else self.topology.owner(slot_of(key))
+
+
+def _one(client: Redis, command: Command, options: dict[str, Any], asking: bool) -> Any:
+    if not asking:
+        return client.execute_command(*command, **options)
+    pipeline = client.pipeline(transaction=False)
+    pipeline.execute_command("ASKING")
+    pipeline.execute_command(*command, **options)
+    return pipeline.execute()[1]
+
+
+class Pipeline(CoreCommands):
+    """Collects commands and runs them together, see `Cluster.pipeline`."""
+
+    def __init__(self, cluster: Cluster, transaction: bool) -> None:
+        self._event_dispatcher: Any = None
+        self._cluster = cluster
+        self._transaction = transaction
+        self._commands: list[tuple[Command, dict[str, Any]]] = []
+
+    def execute_command(self, *command: Any, **options: Any) -> Pipeline:
+        """Adds a command."""
+        self._commands.append((command, options))
+        return self
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """The replies of all commands."""
+        if not self._transaction:
+            return self._cluster.run(self._commands, raises=raise_on_error)
+        key = next(key for command, _ in self._commands if (key := key_of(command)) is not None)
+        return self._cluster._where(key, lambda client, asking: self._execute(client, asking, raise_on_error))
+
+    def _execute(self, client: Redis, asking: bool, raise_on_error: bool) -> list[Any]:
+        if asking:
+            raise TryAgainError("the slot of this transaction moves")
+        pipeline = client.pipeline(transaction=True)
+        for command, options in self._commands:
+            pipeline.execute_command(*command, **options)
+        return pipeline.execute(raise_on_error=raise_on_error)

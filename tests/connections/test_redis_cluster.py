@@ -1,0 +1,185 @@
+"""The client of a cluster, on three real nodes: any slots in one call, and wherever a slot is."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from redis.exceptions import ResponseError
+
+from devtools.cluster import ClusterServers, client_of
+from devtools.servers import RedisServer
+from mydjangoapp.connections import redis_cluster
+from mydjangoapp.connections.hash_tags import slot_of
+from mydjangoapp.connections.redis_server import Store
+from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
+
+SOME = [f"key:{n}" for n in range(60)]  # of all nodes
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServers]:
+    with ClusterServers(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def store(servers: ClusterServers) -> Store:
+    store = store_of(servers)
+    store.client().flushall()
+    return store
+
+
+def store_of(servers: ClusterServers, timeout: float = 0.5) -> Store:
+    return Store("feeds' Redis", "REDIS_URL", servers.url, timeout, FeedsUnavailable, FeedsRefused)
+
+
+def owner(servers: ClusterServers, store: Store, key: str) -> RedisServer:
+    port = redis_cluster.topology_of(store.url).owner(slot_of(key)).port
+    return next(server for server in servers.primaries if server.port == port)
+
+
+def move_slot(servers: ClusterServers, key: str, source: RedisServer, target: RedisServer) -> None:
+    """Moves the slot of a key, with that key, as a resharding ends."""
+    begin_to_move(key, source, target)
+    client_of(source).migrate("127.0.0.1", target.port, key, 0, 5_000)
+    for server in (target, source):
+        client_of(server).execute_command("CLUSTER SETSLOT", slot_of(key), "NODE", name_of(target))
+
+
+def begin_to_move(key: str, source: RedisServer, target: RedisServer) -> None:
+    slot = slot_of(key)
+    client_of(target).execute_command("CLUSTER SETSLOT", slot, "IMPORTING", name_of(source))
+    client_of(source).execute_command("CLUSTER SETSLOT", slot, "MIGRATING", name_of(target))
+
+
+def name_of(server: RedisServer) -> str:
+    return str(client_of(server).execute_command("CLUSTER MYID").decode())
+
+
+def test_keys_of_any_slots_in_one_call(store: Store) -> None:
+    with store.edge():
+        redis: Any = store.client()
+        pipeline = redis.pipeline(transaction=False)
+        for key in SOME:
+            pipeline.set(key, key)
+        pipeline.time()
+        assert pipeline.execute()[:-1] == [True] * 60
+        assert redis.mget(SOME) == [key.encode() for key in SOME]
+        assert redis.exists(*SOME) == 60
+        assert sorted(redis.scan_iter(match="key:*")) == sorted(key.encode() for key in SOME)
+        assert len({client.dbsize() for client in store.nodes()} - {0}) >= 1
+        assert all(client.dbsize() > 5 for client in store.nodes()), "each node has its share"
+        assert redis.dbsize() == 60
+        assert redis.unlink(*SOME) == 60
+
+
+def test_a_transaction_and_a_call_go_to_their_slot(store: Store) -> None:
+    with store.edge():
+        redis: Any = store.client()
+        for n in range(20):
+            pipeline = redis.pipeline(transaction=True)
+            pipeline.rpush(f"{{{n}}}:list", n)
+            pipeline.get(f"{{{n}}}:floor")
+            assert pipeline.execute() == [1, None]
+            assert store.transaction(("LRANGE", f"{{{n}}}:list", 0, -1), ("LLEN", f"{{{n}}}:list")) == [
+                [str(n).encode()],
+                1,
+            ]
+            assert store.call(("EVAL", "return redis.call('LLEN', KEYS[1])", 1, f"{{{n}}}:list")) == 1
+
+
+def test_errors_of_commands_are_theirs(store: Store) -> None:
+    with store.edge():
+        redis: Any = store.client()
+        redis.set("key:1", "text")
+        pipeline = redis.pipeline(transaction=False)
+        for key in SOME:
+            pipeline.llen(key)
+        replies = pipeline.execute(raise_on_error=False)
+    assert isinstance(replies[1], ResponseError)
+    assert replies[:1] + replies[2:] == [0] * 59
+    with pytest.raises(FeedsRefused, match="WRONGTYPE"), store.edge():
+        redis.lpush("key:1", 1)
+
+
+def test_a_slot_that_has_moved_is_found(servers: ClusterServers, store: Store) -> None:
+    redis: Any = store.client()
+    redis.rpush("key:1", 1)
+    source = owner(servers, store, "key:1")
+    target = next(server for server in servers.primaries if server is not source)
+    move_slot(servers, "key:1", source, target)
+    pipeline = redis.pipeline(transaction=False)
+    for key in SOME:
+        pipeline.llen(key)
+    assert pipeline.execute()[1] == 1
+    move_slot(servers, "key:1", target, source)
+    assert store.call(("LLEN", "key:1")) == 1
+    move_slot(servers, "key:1", source, target)
+    assert store.transaction(("LLEN", "key:1")) == [1]
+    move_slot(servers, "key:1", target, source)
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.llen("key:1")
+    assert pipeline.execute() == [1]
+
+
+def test_a_slot_on_the_move_is_served_by_both(servers: ClusterServers, store: Store) -> None:
+    redis: Any = store.client()
+    redis.rpush("{tag}:gone", 1)
+    redis.rpush("{tag}:here", 1, 2)
+    source = owner(servers, store, "{tag}")
+    target = next(server for server in servers.primaries if server is not source)
+    begin_to_move("{tag}", source, target)
+    client_of(source).migrate("127.0.0.1", target.port, "{tag}:gone", 0, 5_000)
+    assert redis.llen("{tag}:gone") == 1
+    assert redis.llen("{tag}:here") == 2
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.llen("{tag}:here")
+    pipeline.llen("{tag}:gone")
+    assert pipeline.execute() == [2, 1]
+    with pytest.raises(FeedsUnavailable), store.edge():  # of both keys nobody can tell at one moment
+        store.transaction(("LLEN", "{tag}:here"), ("LLEN", "{tag}:gone"))
+    for server in (source, target):
+        client_of(server).execute_command("CLUSTER SETSLOT", slot_of("{tag}"), "STABLE")
+
+
+def test_a_dead_node_stops_only_what_lives_there(servers: ClusterServers, store: Store) -> None:
+    redis: Any = store.client()
+    for key in SOME:
+        redis.set(key, key)
+    dead = owner(servers, store, "key:1")
+    others = [key for key in SOME if owner(servers, store, key) is not dead]
+    dead.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(FeedsUnavailable), store.edge():
+            redis.get("key:1")
+        said = []
+        for _ in range(5):
+            with pytest.raises(FeedsUnavailable) as refused, store.edge():
+                redis.get("key:1")
+            said.append(str(refused.value))
+        assert any("a moment ago" in text for text in said), "nobody waits for it again and again"
+        with store.edge():
+            assert redis.get(others[0]) == others[0].encode()
+    finally:
+        dead.signal(signal.SIGCONT)
+
+
+def test_a_cluster_that_is_away(tmp_path: Any) -> None:
+    with ClusterServers(tmp_path) as servers:
+        pass
+    store = store_of(servers)
+    with pytest.raises(FeedsUnavailable, match="REDIS_URL"), store.edge():
+        store.client().get("key:1")
+
+
+def test_a_url_with_a_password_is_not_shown() -> None:
+    url = "rediss+cluster://user:p%40ss@a.internal:7000,[::1]:7001/"
+    store = Store("feeds' Redis", "REDIS_URL", url, 1.0, FeedsUnavailable, FeedsRefused)
+    assert store.server == "a.internal:7000,[::1]:7001"
+    topology = redis_cluster.Topology(url)
+    assert topology.url_of(redis_cluster.Node("::1", 7001)) == "rediss://user:p%40ss@[::1]:7001/0"
+    assert redis_cluster.nodes_named(urlsplit(url)) == [("a.internal", 7000), ("::1", 7001)]
