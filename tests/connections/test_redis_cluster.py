@@ -11,7 +11,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from devtools.cluster import ClusterServers, client_of
-from devtools.servers import RedisServer
+from devtools.servers import RedisServer, wait_until
 from mydjangoapp.connections import redis_cluster
 from mydjangoapp.connections.hash_tags import slot_of
 from mydjangoapp.connections.redis_server import Store
@@ -48,6 +48,17 @@ def move_slot(servers: ClusterServers, key: str, source: RedisServer, target: Re
     client_of(source).migrate("127.0.0.1", target.port, key, 0, 5_000)
     for server in (target, source):
         client_of(server).execute_command("CLUSTER SETSLOT", slot_of(key), "NODE", name_of(target))
+    wait_until(
+        lambda: all(port_of(slot_of(key), server) == target.port for server in servers.primaries),
+        seconds=20,
+        what="all nodes know where the slot is",
+    )
+
+
+def port_of(slot: int, server: RedisServer) -> int:
+    """Where this node thinks that a slot is."""
+    ranges: Any = client_of(server).execute_command("CLUSTER SLOTS")
+    return next(int(primary[1]) for first, last, primary, *_ in ranges if first <= slot <= last)
 
 
 def begin_to_move(key: str, source: RedisServer, target: RedisServer) -> None:
