@@ -9,6 +9,8 @@ A node that is away fails only the calls that need it.
 
 from __future__ import annotations
 
+import hashlib
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,7 @@ from redis.exceptions import (
     MovedError,
     ReadOnlyError,
     RedisClusterException,
+    ResponseError,
     TimeoutError,
     TryAgainError,
 )
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("redis+cluster", "rediss+cluster")
 REFRESH_SECONDS = 0.1  # between two looks at the topology, however many callers are redirected
+LIVES_SECONDS = 1.0
 AGAIN_SECONDS = 0.02  # before a command is sent again while its slot moves or its node is voted for
 _OF_ANY_NODE = frozenset({"PING", "INFO", "TIME", "CONFIG GET", "COMMAND INFO"})
 _OF_ALL_NODES = frozenset({"FLUSHALL", "FLUSHDB", "SCRIPT LOAD", "SCRIPT FLUSH", "DBSIZE", "KEYS"})
@@ -68,6 +72,7 @@ class Topology:
         self._lock = Lock()
         self._asked: RedisCluster | None = None
         self._refreshed_at = 0.0
+        self.lives: tuple[str, float] = "", -math.inf
 
     def owner(self, slot: int) -> Node:
         """The primary of a slot. Raises `ConnectionError` if no node can be asked, or nobody has it."""
@@ -180,6 +185,34 @@ class Cluster(CoreCommands):
         """The clients of all primaries."""
         return [self.client_of(node) for node in self.topology.primaries()]
 
+    def lives(self, *, now: bool = False) -> str:
+        """A short text that is another after any primary was restarted, replaced or cut off; also while one
+        does not answer. As it was within the last second, or is `now`."""
+        known, asked_at = self.topology.lives
+        if now or time.monotonic() - asked_at > LIVES_SECONDS:
+            self.topology.refresh()
+            asked_at = time.monotonic()
+            runs = [f"{node.host}:{node.port}={self._run_id(node)}" for node in self.topology.primaries()]
+            known = hashlib.sha1(" ".join(runs).encode(), usedforsecurity=False).hexdigest()[:16]
+            self.topology.lives = known, asked_at
+        return known
+
+    def _run_id(self, node: Node) -> str:
+        def ask(client: Redis) -> str:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.info("server")
+            pipeline.info("replication")
+            pipeline.execute_command("CLUSTER INFO")
+            server, replication, cluster = pipeline.execute()
+            # One that is cut off from the others may not know yet that it has been replaced.
+            is_well = replication["role"] == "master" and "cluster_state:ok" in str(cluster)
+            return str(server["run_id"]) if is_well else "cut off"
+
+        try:
+            return self._at(node, ask)
+        except (ConnectionError, TimeoutError, ResponseError):
+            return "away"
+
     def client_of(self, node: Node) -> Redis:
         """The client of one node."""
         return client_of(self.topology.url_of(node), self.timeout, self.retries, in_haste=self.in_haste)
@@ -216,14 +249,13 @@ class Cluster(CoreCommands):
     def run(self, commands: Sequence[tuple[Command, dict[str, Any]]], *, raises: bool = True) -> list[Any]:
         """The replies of commands of any slots, each with redis-py's options. One round trip per node.
 
-        Commands without a key go where the first with one goes. With `raises=False` an error of a command is
-        its reply.
+        Commands without a key go where the one after them goes, the last where the one before. With
+        `raises=False` an error of a command is its reply.
         """
-        keys = [key_of(command) for command, _ in commands]
-        first = next((key for key in keys if key is not None), None)
+        keys = _filled([key_of(command) for command, _ in commands])
         of_node: defaultdict[Node, list[int]] = defaultdict(list)
         for index, key in enumerate(keys):
-            of_node[self._owner(first if key is None else key)].append(index)
+            of_node[self._owner(key)].append(index)
         replies: list[Any] = [None] * len(commands)
         for node, indexes in of_node.items():
             for index, reply in zip(
@@ -232,7 +264,7 @@ class Cluster(CoreCommands):
                 replies[index] = reply
         for index, reply in enumerate(replies):
             if isinstance(reply, (*_REDIRECTIONS, ConnectionError)):
-                replies[index] = self._again(first if keys[index] is None else keys[index], *commands[index])
+                replies[index] = self._again(keys[index], *commands[index])
             if raises and isinstance(replies[index], Exception):
                 raise replies[index]
         return replies
@@ -311,6 +343,16 @@ class Cluster(CoreCommands):
 
     def _owner(self, key: Any) -> Node:
         return self.topology.primaries()[0] if key is None else self.topology.owner(slot_of(key))
+
+
+def _filled(keys: list[Any]) -> list[Any]:
+    """The same; in the place of each None the key after it, or the last."""
+    following = next((key for key in reversed(keys) if key is not None), None)
+    filled = []
+    for key in reversed(keys):
+        following = following if key is None else key
+        filled.append(following)
+    return filled[::-1]
 
 
 def _one(client: Redis, command: Command, options: dict[str, Any], asking: bool) -> Any:

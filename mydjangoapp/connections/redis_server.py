@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -58,6 +58,16 @@ class Store:
             # It has the commands of one.
             return cast("Redis", cluster_of(self.url, timeout, self.retries, in_haste=in_haste))
         return client_of(self.url, timeout, self.retries, in_haste=in_haste)
+
+    def lives(self, *, now: bool = False) -> str:
+        """Names the present lives of a cluster's nodes: see `Cluster.lives`."""
+        client = self.client()
+        return client.lives(now=now) if isinstance(client, Cluster) else ""
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether its keys are on several servers."""
+        return is_cluster(self.url)
 
     def nodes(self) -> list[Redis]:
         """The client of each server: the one, or the primaries of the cluster. To be called within `edge`."""
@@ -170,6 +180,29 @@ class Script:
                 return store.call(by_hash)
             except NoScriptError:
                 return store.call(by_text)
+
+    def many(self, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
+        """The results of many calls, errors of single ones among them. One round trip, in a cluster one per
+        node; two the first time."""
+        if not calls:
+            return []
+        store = self.store()
+        with store.edge():
+            redis = store.client()
+            commands = [self.commands(redis, *call) for call in calls]
+            results = _run(redis, [by_hash for by_hash, _ in commands])
+            unknown = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
+            again = _run(redis, [commands[index][1] for index in unknown])
+        for index, result in zip(unknown, again, strict=True):
+            results[index] = result
+        return results
+
+
+def _run(redis: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    pipeline = redis.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    return pipeline.execute(raise_on_error=False) if commands else []
 
 
 @cache

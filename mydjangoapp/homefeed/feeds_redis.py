@@ -41,28 +41,31 @@ def edge() -> AbstractContextManager[None]:
 
 
 def eviction_policy() -> str | None:
-    """The server's `maxmemory-policy`, None where a provider hides it. Raises `FeedsUnavailable`."""
+    """The server's `maxmemory-policy`, in a cluster one that is not `noeviction` if there is such; None where
+    a provider hides it. Raises `FeedsUnavailable`."""
     try:
         with edge():
-            policies: dict[str, str] = client().config_get("maxmemory-policy")  # type: ignore[assignment]
+            found: list[Any] = [node.config_get("maxmemory-policy") for node in store().nodes()]
     except FeedsRefused:
         return None
-    value = next(iter(policies.values()), None)
-    return value.decode() if isinstance(value, bytes) else value
+    values = [value for policies in found for value in policies.values()]
+    policies = {value.decode() if isinstance(value, bytes) else value for value in values}
+    return next(iter(policies - {"noeviction"} or policies), None)
 
 
 def persists() -> bool | None:
-    """Whether the server writes an append-only file, None where a provider hides it. Raises
+    """Whether the server, or each of them, writes an append-only file, None where a provider hides it. Raises
     `FeedsUnavailable`."""
     try:
         with edge():
-            info: dict[str, Any] = client().info("persistence")
+            found: list[Any] = [node.info("persistence") for node in store().nodes()]
     except FeedsRefused:
         return None
-    return bool(info.get("aof_enabled"))
+    return all(info.get("aof_enabled") for info in found)
 
 
 def ping() -> None:
-    """Returns if the server answers, raises `FeedsUnavailable` if not. One round trip."""
+    """Returns if the server answers, in a cluster if all do; raises `FeedsUnavailable` if not."""
     with edge():
-        client().ping()
+        for node in store().nodes():
+            node.ping()

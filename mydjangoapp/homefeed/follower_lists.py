@@ -5,15 +5,12 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from django.db.models import Count
 
-from ..connections.redis_server import Script
 from ..exceptions import FollowersBeingRebuilt
 from ..models import UserId
 from . import followers, scripts
-from .feeds_redis import client, edge
 
 AUTHORS_AT_ONCE = 200  # whose rows are in memory together
 
@@ -42,9 +39,8 @@ def build_missing(author_ids: Sequence[UserId]) -> int:
 
 def _build_small(author_ids: list[UserId]) -> int:
     tokens = {author: secrets.token_hex(8) for author in author_ids}
-    begun = _call(
-        scripts.begin_rewrite,
-        [followers.begin_call(author, token, must_exist=False) for author, token in tokens.items()],
+    begun = scripts.begin_rewrite.many(
+        [followers.begin_call(author, token, must_exist=False) for author, token in tokens.items()]
     )
     ours = [author for author, outcome in zip(author_ids, begun, strict=True) if outcome == b"begun"]
     rows: defaultdict[UserId, list[tuple[int, UserId]]] = defaultdict(list)
@@ -52,28 +48,11 @@ def _build_small(author_ids: list[UserId]) -> int:
     for author, follow_id, follower in found.values_list("followee", "id", "follower"):
         rows[author].append((follow_id, follower))
     ours = [author for author in ours if rows[author]]
-    appended = _call(
-        scripts.append_rewrite,
-        [followers.append_call(author, tokens[author], 0, rows[author]) for author in ours],
+    appended = scripts.append_rewrite.many(
+        [followers.append_call(author, tokens[author], 0, rows[author]) for author in ours]
     )
     ours = [author for author, outcome in zip(ours, appended, strict=True) if outcome == b"appended"]
-    swapped = _call(
-        scripts.swap_rewrite,
-        [followers.swap_call(author, tokens[author], 2 * rows[author][-1][0] + 1) for author in ours],
+    swapped = scripts.swap_rewrite.many(
+        [followers.swap_call(author, tokens[author], 2 * rows[author][-1][0] + 1) for author in ours]
     )
     return sum(outcome == b"swapped" for outcome in swapped)
-
-
-def _call(script: Script, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
-    """The results of many calls of one script, in one round trip."""
-    if not calls:
-        return []
-    with edge():
-        redis = client()
-        by_hash = [script.commands(redis, names, arguments) for names, arguments in calls]
-        pipeline = redis.pipeline(transaction=False)
-        pipeline.script_load(script.text(redis))
-        for command, _ in by_hash:
-            pipeline.execute_command(*command)
-        results: list[Any] = pipeline.execute()[1:]
-        return results

@@ -18,7 +18,7 @@ from ..conf import conf
 from ..connections import database
 from ..models import UserId, author_column, get_photo_model
 from . import followers, keys
-from .delivery import BUILT_SECONDS
+from .delivery.limits import BUILT_SECONDS
 from .feeds_redis import client, edge, store
 
 KEYS_PER_CALL = 1_000  # SCAN looks at so many in under a millisecond
@@ -82,7 +82,10 @@ def _makes(make: Callable[[UserId], str], name: str) -> bool:
 
 
 def find(pages: int) -> OldKey | None:
-    """An old key, if there is one among the first so many thousand keys of the server."""
+    """An old key, if there is one among the first so many thousand keys of the server. Earlier versions knew
+    no cluster."""
+    if store().is_cluster:
+        return None
     for names in islice(_pages(), pages):
         for name in names:
             if key := read(name):

@@ -10,7 +10,7 @@ from ..connections import database
 from ..models import FanOut, UserId, author_column
 from ..photos import visibility
 from . import keys, scripts
-from .delivery import BUILT_SECONDS, LARGEST_ID, trim_slack
+from .delivery import LARGEST_ID, note_built, trim_slack
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,8 @@ def build(user_id: UserId, *, again: bool = False) -> bool:
     """Builds the list and its floor, `again` also if they are there; True if they were swapped in.
 
     False if another process is at it or was faster, if a change came in between (the next reader
-    builds again), or if there is nothing to put in. Two round trips, one query.
+    builds again), or if there is nothing to put in. Two round trips, up to four where fan-outs of its photos
+    have not ended; one query.
     Raises `FeedsUnavailable`, `FeedsRefused`.
     """
     begun = scripts.begin_build(
@@ -38,8 +39,15 @@ def build(user_id: UserId, *, again: bool = False) -> bool:
         return False
     floor = rows[-1][0] if len(rows) >= conf.MAX_LENGTH else 0
     # Also one that has come to its end and is not `done`: a crash of Redis may have taken the end back.
-    to_come = [keys.built(author, photo) for photo, state, author in rows if state in FanOut.OPEN]
+    to_come = [(photo, author) for photo, state, author in rows if state in FanOut.OPEN]
+    # The chain that brings one of these later must look whether it is there. So it is told before: marked
+    # in vain, a push costs a little more. But whether the author's own list has a photo tells a chain that
+    # has lost its state whether it had begun: marked in vain, that would be lost.
+    note_built(user_id, [one for one in to_come if str(one[1]) != str(user_id)])
     arguments = [token, had_list, floor, conf.MAX_LENGTH, trim_slack(), conf.INACTIVE_AFTER or ""]
-    arguments += [str(user_id), BUILT_SECONDS, *(photo for photo, *_ in rows)]
+    arguments += [photo for photo, *_ in rows]
     names = [keys.build(user_id), keys.token(user_id), keys.homefeed(user_id), keys.floor(user_id)]
-    return bool(scripts.swap_build([*names, *to_come], arguments))
+    if not scripts.swap_build(names, arguments):
+        return False
+    note_built(user_id, [one for one in to_come if str(one[1]) == str(user_id)])
+    return True

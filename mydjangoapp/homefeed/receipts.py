@@ -7,12 +7,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import keys, scripts
-from .feeds_redis import client, edge
+from .feeds_redis import client, edge, store
+
+KEPT_SECONDS = 86_400  # a row is applied again if nobody has looked at it for so long
+
+
+def _name(*, now: bool = False) -> str:
+    """Where receipts are. In a cluster they may lie on another node than what they vouch for. So they count
+    for as long as every node lives: after a restart or fail-over of any, what waits is applied again."""
+    if not store().is_cluster:
+        return keys.receipts()
+    with edge():
+        return f"{keys.receipts()}:{store().lives(now=now)}"
 
 
 def give(rows: Sequence[int]) -> None:
     """Notes that these `PendingChange` rows have been applied. One round trip, repeatable."""
-    scripts.give_receipts([keys.receipts()], list(rows))
+    scripts.give_receipts([_name()], [KEPT_SECONDS, *rows])
 
 
 def held_for(rows: Sequence[int]) -> list[float | None]:
@@ -21,7 +32,7 @@ def held_for(rows: Sequence[int]) -> list[float | None]:
     with edge():
         pipeline = client().pipeline(transaction=False)
         pipeline.time()
-        pipeline.zmscore(keys.receipts(), [str(row) for row in rows])
+        pipeline.zmscore(_name(now=True), [str(row) for row in rows])
         (seconds, microseconds), given = pipeline.execute()
     now = seconds + microseconds / 1e6
     ages = [None if at is None else now - float(at) for at in given]
@@ -33,14 +44,17 @@ def held_for(rows: Sequence[int]) -> list[float | None]:
 def forget(rows: Sequence[int]) -> None:
     """Drops the receipts of these rows. One round trip, repeatable."""
     with edge():
-        client().zrem(keys.receipts(), *rows)
+        client().zrem(_name(), *rows)
 
 
 def forget_older_than(seconds: float) -> int:
     """Drops receipts whose rows were deleted long ago; returns how many. Two round trips, repeatable."""
     with edge():
-        now: Any = client().time()
-        return int(client().zremrangebyscore(keys.receipts(), "-inf", now[0] - seconds))
+        pipeline = client().pipeline(transaction=False)
+        pipeline.time()
+        pipeline.exists(name := _name())
+        now, _ = pipeline.execute()
+        return int(client().zremrangebyscore(name, "-inf", now[0] - seconds))
 
 
 def outbox_position() -> int:

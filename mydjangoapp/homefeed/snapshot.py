@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import secrets
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from ..conf import conf
+from ..exceptions import FeedError
 from ..models import UserId
 from ..photos import visibility
 from . import keys
@@ -32,13 +35,16 @@ def read(user_id: UserId) -> Snapshot:
 
     Prolongs the life of a feed under `INACTIVE_AFTER`. Raises `FeedsUnavailable`, `FeedsRefused`.
     """
-    names = (keys.floor(user_id), keys.relations(user_id), keys.likes(user_id), keys.pulled())
+    names = [keys.floor(user_id), keys.relations(user_id), keys.likes(user_id)]
+    is_cluster = store().is_cluster
+    if not is_cluster:
+        names.append(keys.pulled())
     commands: list[tuple[Any, ...]] = [("LRANGE", keys.homefeed(user_id), 0, -1), ("MGET", *names)]
     if conf.INACTIVE_AFTER is not None:
         commands += [("EXPIRE", name, conf.INACTIVE_AFTER) for name in (keys.homefeed(user_id), names[0])]
     with edge():
         # At one moment: a list from before a rebuild with the floor from after it has holes.
-        listed, (floor, relations, likes, pulled) = store().transaction(*commands)[:2]
+        listed, (floor, relations, likes, *pulled) = store().transaction(*commands)[:2]
         if relations is None or likes is None:
             relations, likes = _stand_for(user_id)
     ids = _ids(listed)
@@ -48,8 +54,35 @@ def read(user_id: UserId) -> Snapshot:
         floor=int(floor) if known else None,
         relations=_text(relations),
         likes=_text(likes),
-        pulled=pulled is not None or conf.PULL_ABOVE is not None,
+        pulled=conf.PULL_ABOVE is not None or (_are_any_pulled() if is_cluster else pulled != [None]),
     )
+
+
+class _Pulled:
+    """What a process knows of `keys.pulled()` in a cluster, where it lies on a node of its own."""
+
+    SECONDS = 1.0
+
+    def __init__(self) -> None:
+        self.are_any = True
+        self.asked_at = -math.inf
+
+
+_pulled = _Pulled()
+
+
+def _are_any_pulled() -> bool:
+    """Whether readers have to look in SQL for photos that were not pushed; asked once a second. Yes while the
+    node does not answer."""
+    now = time.monotonic()
+    if now - _pulled.asked_at > _Pulled.SECONDS:
+        try:
+            with edge():
+                _pulled.are_any = bool(client().exists(keys.pulled()))
+        except FeedError:
+            _pulled.are_any = True
+        _pulled.asked_at = now
+    return _pulled.are_any
 
 
 def _ids(listed: Any) -> list[int]:

@@ -6,14 +6,13 @@ work claimed (`lua/claim.lua`).
 """
 
 from .claiming import GUARD_AFTER, Beginning, Claim, Message, Verdict, begin, claim
-from .counters import Counters, cancel, counters, note_pulled, under_way
+from .counters import Counters, cancel, counters, note_built, note_pulled, under_way
 from .ended import Ended, note_end, retire, take_ended
-from .limits import BUILT_SECONDS, LARGEST_ID, trim_slack
+from .limits import LARGEST_ID, trim_slack
 from .serving import Served, serve
 from .slices import Status
 
 __all__ = [
-    "BUILT_SECONDS",
     "GUARD_AFTER",
     "LARGEST_ID",
     "Beginning",
@@ -28,6 +27,7 @@ __all__ = [
     "cancel",
     "claim",
     "counters",
+    "note_built",
     "note_end",
     "note_pulled",
     "retire",

@@ -11,9 +11,10 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from ...models import UserId
-from .. import keys
+from .. import keys, scripts
 from ..feeds_redis import client, edge
 from .ended import note_end
+from .limits import BUILT_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -52,20 +53,16 @@ def counters(fanouts: Sequence[tuple[int, UserId]]) -> list[Counters | None]:
 
     A key of a wrong type is logged; the task of that fan-out will report it in the ledger.
     """
-    with edge():
-        pipeline = client().pipeline(transaction=False)
-        pipeline.time()
-        for photo_id, author_id in fanouts:
-            pipeline.hmget(keys.fanout(author_id, photo_id), FIELDS)
-        (seconds, microseconds), *answers = pipeline.execute(raise_on_error=False)
-    now = seconds + microseconds / 1e6
-    return [_read(photo_id, answer, now) for (photo_id, _), answer in zip(fanouts, answers, strict=True)]
+    calls = [([keys.fanout(author_id, photo_id)], list(FIELDS)) for photo_id, author_id in fanouts]
+    answers = scripts.look_at.many(calls)
+    return [_read(photo_id, answer) for (photo_id, _), answer in zip(fanouts, answers, strict=True)]
 
 
-def _read(photo_id: int, values: Any, now: float) -> Counters | None:
-    if isinstance(values, ResponseError):
-        logger.error("the counters of photo %s cannot be read: %s", photo_id, values)
+def _read(photo_id: int, answer: Any) -> Counters | None:
+    if isinstance(answer, ResponseError):
+        logger.error("the counters of photo %s cannot be read: %s", photo_id, answer)
         return None
+    values, now = answer
     cursor, reached, total, refused, attempts, started, beat, ended = values
     if cursor is None:
         return None
@@ -78,7 +75,7 @@ def _read(photo_id: int, values: Any, now: float) -> Counters | None:
         attempts=int(attempts or 0),
         started=float(started),
         beat=float(beat),
-        idle=now - float(beat),
+        idle=float(now) - float(beat),
         ended=None if ended is None else float(ended),
     )
 
@@ -87,6 +84,19 @@ def note_pulled(photo_id: int) -> None:
     """Tells readers that from now on there are photos that are not pushed. One round trip, repeatable."""
     with edge():
         client().set(keys.pulled(), photo_id)
+
+
+def note_built(user_id: UserId, fanouts: Sequence[tuple[int, UserId]]) -> None:
+    """Notes that the user's list is built with photos whose fan-outs, named by photo and author, have not
+    ended: each looks whether its photo is there before it pushes it to this user. One round trip."""
+    if not fanouts:
+        return
+    with edge():
+        pipeline = client().pipeline(transaction=False)
+        for photo_id, author_id in fanouts:
+            pipeline.sadd(keys.built(author_id, photo_id), str(user_id))
+            pipeline.expire(keys.built(author_id, photo_id), BUILT_SECONDS)
+        pipeline.execute()
 
 
 def cancel(photo_id: int, author_id: UserId) -> None:

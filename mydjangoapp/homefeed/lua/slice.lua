@@ -78,7 +78,7 @@ end
 
 local i, gone, refused, refused_key, refused_error = 0, 0, 0, '', ''
 local function serve()
-  if i == 0 and not f[4] then push(author, guard or call('SISMEMBER', built_set, author) == 1) end
+  if i == 0 and not f[4] then push(author, true) end
   while i < #users do
     i = i + 1
     local mark = marks and marks[i]
