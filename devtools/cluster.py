@@ -32,9 +32,10 @@ class ClusterServers:
         """All nodes."""
         return [*self.primaries, *self.replicas]
 
-    @property
-    def url(self) -> str:
-        """For `REDIS_URL`."""
+    def url(self, database: int = 0) -> str:
+        """For `REDIS_URL`; a cluster has database 0 only."""
+        if database:
+            raise ValueError(f"a cluster has no database {database}")
         return f"redis+cluster://{','.join(f'{LOOPBACK}:{server.port}' for server in self.servers)}/"
 
     def __enter__(self) -> Self:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parent.parent
@@ -199,16 +199,24 @@ class RedisServer(Server):
         return f"redis://{LOOPBACK}:{self.port}/{database}"
 
 
-def site_environ(redis: RedisServer, directory: Path, **more: str) -> dict[str, str]:
-    """The environment of a site whose state is all under `directory` and in that Redis."""
+class FeedsServers(Protocol):
+    """A Redis, or a cluster."""
+
+    def url(self, database: int = 0) -> str:
+        """For `REDIS_URL`."""
+
+
+def site_environ(redis: FeedsServers, directory: Path, **more: str) -> dict[str, str]:
+    """The environment of a site whose state is all under `directory` and in that Redis. If that is a cluster,
+    `CELERY_BROKER_URL` is to be among `more`."""
     return {
         "DJANGO_SETTINGS_MODULE": "proj.settings",
         "VAR_DIR": str(directory),
         "DATABASE_URL": f"sqlite:///{directory / 'site.sqlite3'}",
         "MEDIA_ROOT": str(directory / "media"),
         "REDIS_URL": redis.url(0),
-        "CELERY_BROKER_URL": redis.url(1),
         "PYTHONUNBUFFERED": "1",
+        **({} if "CELERY_BROKER_URL" in more else {"CELERY_BROKER_URL": redis.url(1)}),
         **more,
     }
 

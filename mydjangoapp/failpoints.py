@@ -15,6 +15,7 @@ STEPS = {
     "committed": "the photo is committed, its message not sent",
     "claimed": "a batch is claimed; of a chain's first batch one slice has been served in the same step",
     "served": "a slice is served, the batch is not",
+    "pushed": "a batch is pushed to the nodes of a cluster, its end not noted",
     "enqueued": "the next link is enqueued, this message not acknowledged",
     "deleted": "a deletion is committed, nothing has been told of it",
     "carried": "the batch is served, its message not acknowledged",

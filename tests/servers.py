@@ -8,14 +8,16 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from devtools.cluster import ClusterServers
 from devtools.installed_servers import MemcachedServer, PostgresServer, RabbitServer
 from devtools.servers import RedisServer, site_environ
 
 DIRECTORY = Path(tempfile.mkdtemp(prefix="feeds-test-"))
 ON = frozenset(os.environ.get("TEST_ON", "").split())
-"""What to run on instead of SQLite, and Redis as cache and broker: postgres, memcached, rabbitmq; and on
-another site than `proj`: uuid-users, text-users, shop-photos."""
+"""What to run on instead of SQLite, and Redis as cache and broker: postgres, memcached, rabbitmq; instead
+of one Redis for the feeds: cluster; and on another site than `proj`: uuid-users, text-users, shop-photos."""
 HOSTS = {"uuid-users": "host.Person", "text-users": "host.Handle"}
 SITES = {
     **{
@@ -25,7 +27,7 @@ SITES = {
     "shop-photos": {"DJANGO_SETTINGS_MODULE": "tests.hosts.shop.settings"},
 }
 
-REDIS = RedisServer.at(DIRECTORY / "redis")
+REDIS: Any = ClusterServers(DIRECTORY / "cluster") if "cluster" in ON else RedisServer.at(DIRECTORY / "redis")
 BROKER: RedisServer | RabbitServer = (
     RabbitServer.at(DIRECTORY / "rabbitmq") if "rabbitmq" in ON else RedisServer.at(DIRECTORY / "broker")
 )
@@ -37,6 +39,8 @@ ENVIRON = site_environ(
     MYDJANGOAPP_SETTLE_SECONDS="0.2",
     MYDJANGOAPP_UPLOAD_RATE="100000/min",
 )
+if isinstance(REDIS, ClusterServers) and isinstance(BROKER, RedisServer):
+    ENVIRON |= {"CACHE_URL": BROKER.url(2), "EVENTS_URL": BROKER.url(3)}
 POSTGRES: PostgresServer | None = None
 
 atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)

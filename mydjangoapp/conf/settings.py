@@ -62,6 +62,12 @@ class Conf:
         most=16,
         why="script calls a task keeps open at once, so that Redis never waits for Python",
     )
+    BATCHES_IN_FLIGHT = number(
+        2,
+        unit="batches",
+        most=16,
+        why="on a cluster: batches of one photo that workers push at once. More: others wait longer",
+    )
     MAX_LENGTH = number(
         800,
         unit="ids",

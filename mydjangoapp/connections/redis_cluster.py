@@ -33,7 +33,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from .hash_tags import slot_of
+from .hash_tags import SLOTS, slot_of
 from .redis_client import CONNECT_SECONDS, breaker_of, client_of, send
 
 if TYPE_CHECKING:
@@ -72,15 +72,27 @@ class Topology:
         self._lock = Lock()
         self._asked: RedisCluster | None = None
         self._refreshed_at = 0.0
+        self._owners: list[Node | None] | None = None
         self.lives: tuple[str, float] = "", -math.inf
 
     def owner(self, slot: int) -> Node:
         """The primary of a slot. Raises `ConnectionError` if no node can be asked, or nobody has it."""
-        try:
-            node = self._cluster().nodes_manager.get_node_from_slot(slot)
-        except RedisClusterException as error:
-            raise ConnectionError(f"no node serves slot {slot}: {error}") from error
-        return Node(node.host, node.port)
+        node = self.owners()[slot]
+        if node is None:
+            raise ConnectionError(f"no node serves slot {slot}")
+        return node
+
+    def owners(self) -> list[Node | None]:
+        """The primaries of all slots. Raises `ConnectionError` if no node can be asked."""
+        if self._owners is None:
+            nodes: dict[str, Node] = {}
+            known = self._cluster().nodes_manager.slots_cache
+            primaries = [known[slot][0] if known.get(slot) else None for slot in range(SLOTS)]
+            self._owners = [
+                None if one is None else nodes.setdefault(one.name, Node(one.host, one.port))
+                for one in primaries
+            ]
+        return self._owners
 
     def primaries(self) -> list[Node]:
         """All primaries."""
@@ -94,6 +106,7 @@ class Topology:
                 return
             try:
                 cluster.nodes_manager.initialize()
+                self._owners = None
             except (RedisClusterException, ConnectionError, TimeoutError):
                 return
             finally:
@@ -209,7 +222,7 @@ class Cluster(CoreCommands):
             return str(server["run_id"]) if is_well else "cut off"
 
         try:
-            return self._at(node, ask)
+            return self.at(node, ask)
         except (ConnectionError, TimeoutError, ResponseError):
             return "away"
 
@@ -277,7 +290,7 @@ class Cluster(CoreCommands):
             return pipeline.execute(raise_on_error=False)
 
         try:
-            return self._at(node, run)
+            return self.at(node, run)
         except TimeoutError:
             raise
         except ConnectionError as error:
@@ -297,7 +310,7 @@ class Cluster(CoreCommands):
         node, asking = self._owner(key), False
         while True:
             try:
-                return self._at(node, lambda client: do(client, asking))  # noqa: B023  # done at once
+                return self.at(node, lambda client: do(client, asking))  # noqa: B023  # done at once
             except MovedError as error:
                 self.topology.refresh()
                 problem: Exception = error
@@ -323,7 +336,7 @@ class Cluster(CoreCommands):
             if time.monotonic() > give_up_at:
                 raise ConnectionError(str(problem)) from problem
 
-    def _at(self, node: Node, do: Callable[[Redis], Answer]) -> Answer:
+    def at(self, node: Node, do: Callable[[Redis], Answer]) -> Answer:
         """Does something at a node. After a time-out nobody waits for that node for a second."""
         breaker = breaker_of(self.topology.url_of(node))
         if not breaker.allows():

@@ -147,6 +147,7 @@ class Script:
     name: str
     package: str
     store: Callable[[], Store]
+    flags: str = ""  # of the first line
 
     @cached_property
     def plain(self) -> str:
@@ -161,7 +162,7 @@ class Script:
         """The script as this server is to get it. One round trip per server and process."""
         # `manage.py check` refuses nodes of a cluster that are older than 7.0.
         is_new = isinstance(redis, Cluster) or _knows_shebang(redis)
-        return f"#!lua\n{self.plain}" if is_new else self.plain
+        return f"#!lua{self.flags}\n{self.plain}" if is_new else self.plain
 
     def commands(
         self, redis: Redis, keys: list[str], args: list[Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import keys
+from . import keys, scripts
 from .feeds_redis import client, edge
 
 
@@ -35,6 +35,12 @@ def look() -> Queue:
         probes=int(probes or 0),
         probed=now - float(probed or 0),
     )
+
+
+def note_taken(sent_at: float) -> None:
+    """Notes that a worker has taken a message that was sent then, 0 if that is not known. For a cluster,
+    where a claim cannot do it in passing. One round trip, repeatable."""
+    scripts.note_taken([keys.queue()], [sent_at])
 
 
 def note_probe() -> None:

@@ -13,6 +13,7 @@ from ..exceptions import FeedError
 from ..models import UserId
 from ..photos import visibility
 from . import keys
+from .delivery.limits import PULLED_SECONDS
 from .feeds_redis import client, edge, store
 
 
@@ -61,8 +62,6 @@ def read(user_id: UserId) -> Snapshot:
 class _Pulled:
     """What a process knows of `keys.pulled()` in a cluster, where it lies on a node of its own."""
 
-    SECONDS = 1.0
-
     def __init__(self) -> None:
         self.are_any = True
         self.asked_at = -math.inf
@@ -75,7 +74,7 @@ def _are_any_pulled() -> bool:
     """Whether readers have to look in SQL for photos that were not pushed; asked once a second. Yes while the
     node does not answer."""
     now = time.monotonic()
-    if now - _pulled.asked_at > _Pulled.SECONDS:
+    if now - _pulled.asked_at >= PULLED_SECONDS:
         try:
             with edge():
                 _pulled.are_any = bool(client().exists(keys.pulled()))

@@ -34,7 +34,7 @@ def store(servers: ClusterServers) -> Store:
 
 
 def store_of(servers: ClusterServers, timeout: float = 0.5) -> Store:
-    return Store("feeds' Redis", "REDIS_URL", servers.url, timeout, FeedsUnavailable, FeedsRefused)
+    return Store("feeds' Redis", "REDIS_URL", servers.url(), timeout, FeedsUnavailable, FeedsRefused)
 
 
 def owner(servers: ClusterServers, store: Store, key: str) -> RedisServer:

@@ -1,15 +1,17 @@
-"""Carrying one photo into home feeds, on a single Redis: claim a batch, push it slice by slice, count.
+"""Carrying one photo into home feeds: claim a batch, push it, count.
 
-The state of a running fan-out is the hash `fanout:{photo}`. It moves in the same atomic step as the pushes
-(`lua/slice.lua`), so a worker that dies leaves nothing half done, and a message that arrives twice finds its
-work claimed (`lua/claim.lua`).
+On a single Redis (`claiming.py`, `serving.py`) the state of a running fan-out moves in the same atomic step
+as the pushes (`lua/slice.lua`), so a worker that dies leaves nothing half done, and a message that arrives
+twice finds its work claimed (`lua/claim.lua`). On a cluster state and feeds are on different nodes: see
+`cluster.py`. `engines.py` takes the one that `REDIS_URL` asks for.
 """
 
-from .claiming import GUARD_AFTER, Beginning, Claim, Message, Verdict, begin, claim
+from .claiming import GUARD_AFTER, Beginning, Claim, Message, Verdict
 from .counters import Counters, cancel, counters, note_built, note_pulled, under_way
 from .ended import Ended, note_end, retire, take_ended
+from .engines import begin, claim, serve
 from .limits import LARGEST_ID, trim_slack
-from .serving import Served, serve
+from .serving import Served
 from .slices import Status
 
 __all__ = [

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from ...conf import conf
 from ...models import UserId
@@ -133,9 +133,17 @@ def _call_for(message: Message, beginning: Beginning | None) -> tuple[list[str],
     return names, arguments
 
 
+Made = TypeVar("Made", bound=Claim)
+
+
 def _read(message: Message, reply: list[Any]) -> Claim:
-    verdict, start, stop, is_due, cursor, reached, total, attempts, started = reply
-    return Claim(
+    return claim_from(message, reply, Claim)
+
+
+def claim_from(message: Message, figures: list[Any], kind: type[Made], **more: Any) -> Made:
+    """A claim of this kind by what the script has answered."""
+    verdict, start, stop, is_due, cursor, reached, total, attempts, started = figures
+    return kind(
         photo_id=message.photo_id,
         author_id=message.author_id,
         verdict=Verdict(verdict.decode()),
@@ -147,4 +155,5 @@ def _read(message: Message, reply: list[Any]) -> Claim:
         total=total,
         attempts=attempts,
         started_at=datetime.fromtimestamp(float(started), UTC) if started else None,
+        **more,
     )

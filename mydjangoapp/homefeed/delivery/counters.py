@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +13,13 @@ from redis.exceptions import ResponseError
 
 from ...models import UserId
 from .. import keys, scripts
-from ..feeds_redis import client, edge
+from ..feeds_redis import client, edge, store
 from .ended import note_end
-from .limits import BUILT_SECONDS
+from .limits import BUILT_SECONDS, FENCE_SECONDS, PULLED_SECONDS
 
 logger = logging.getLogger(__name__)
 
+LOOK_SECONDS = 0.01
 FIELDS = ("cursor", "reached", "total", "refused", "attempts", "started", "beat", "ended")
 
 
@@ -81,22 +83,38 @@ def _read(photo_id: int, answer: Any) -> Counters | None:
 
 
 def note_pulled(photo_id: int) -> None:
-    """Tells readers that from now on there are photos that are not pushed. One round trip, repeatable."""
+    """Tells readers that from now on there are photos that are not pushed. One round trip, repeatable; on a
+    cluster it waits, once in a site's life, until each process has asked again."""
     with edge():
-        client().set(keys.pulled(), photo_id)
+        is_first = client().set(keys.pulled(), photo_id, nx=True)
+    if is_first and store().is_cluster:
+        time.sleep(PULLED_SECONDS)  # a reader who did not know would have a hole
 
 
 def note_built(user_id: UserId, fanouts: Sequence[tuple[int, UserId]]) -> None:
     """Notes that the user's list is built with photos whose fan-outs, named by photo and author, have not
-    ended: each looks whether its photo is there before it pushes it to this user. One round trip."""
-    if not fanouts:
-        return
+    ended: each looks whether its photo is there before it pushes it to this user. One round trip; on a
+    cluster it waits for batches that do not look, some milliseconds, at most `FENCE_SECONDS`."""
+    calls: list[tuple[list[str], list[Any]]] = [
+        ([keys.built(author_id, photo_id), keys.fanout(author_id, photo_id)], [str(user_id), BUILT_SECONDS])
+        for photo_id, author_id in fanouts
+    ]
+    before = _without_errors(scripts.note_built.many(calls))
+    # On a cluster, batches that were read before push without looking for a moment yet.
+    give_up_at = time.monotonic() + FENCE_SECONDS
+    while any(before) and time.monotonic() < give_up_at:
+        time.sleep(LOOK_SECONDS)  # before they are looked at again
+        now = _without_errors(scripts.note_built.many(calls))
+        before = [set(old) & set(new) for old, new in zip(before, now, strict=True)]
+
+
+def _without_errors(replies: list[Any]) -> list[Any]:
+    """The replies. Raises `FeedsRefused` if one is an error."""
     with edge():
-        pipeline = client().pipeline(transaction=False)
-        for photo_id, author_id in fanouts:
-            pipeline.sadd(keys.built(author_id, photo_id), str(user_id))
-            pipeline.expire(keys.built(author_id, photo_id), BUILT_SECONDS)
-        pipeline.execute()
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+    return replies
 
 
 def cancel(photo_id: int, author_id: UserId) -> None:

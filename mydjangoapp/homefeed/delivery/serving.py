@@ -7,9 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from contextvars import copy_context
 from dataclasses import dataclass
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from redis.exceptions import NoScriptError
@@ -21,6 +19,7 @@ from .. import scripts
 from ..feeds_redis import client, edge
 from . import slices
 from .claiming import Claim, Verdict
+from .order import RETRY_SECONDS, Order
 from .slices import Slice, Status
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from redis.connection import ConnectionInterface
 
 logger = logging.getLogger(__name__)
-
-RETRY_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def serve(batch: Claim, enqueue: Callable[[int], bool]) -> Served:
     Round trips: one per slice, `SLICES_IN_FLIGHT` of them open at once; none if the first slice was all.
     """
     give_up_at = time.monotonic() + conf.LEASE_SECONDS
-    order = _Order(enqueue, batch.photo_id, batch.stop)
+    order = Order(enqueue, batch.photo_id, batch.stop)
     served = Served()
     try:
         if batch.first_slice:
@@ -79,7 +76,7 @@ def serve(batch: Claim, enqueue: Callable[[int], bool]) -> Served:
     return Served(served.status, order.is_settling_due)
 
 
-def _after(answer: Slice, served: Served, order: _Order) -> Served:
+def _after(answer: Slice, served: Served, order: Order) -> Served:
     failpoints.reach("served", order.photo_id)
     order.is_settling_due |= answer.is_settling_due  # also if the next answer is an error
     if answer.is_link_due:
@@ -87,42 +84,7 @@ def _after(answer: Slice, served: Served, order: _Order) -> Served:
     return served.and_then(answer)
 
 
-class _Order:
-    """Enqueues the next link in a thread: the broker may take its time, and Redis must not wait for the
-    next slice meanwhile."""
-
-    def __init__(self, enqueue: Callable[[int], bool], photo_id: int, link: int) -> None:
-        self.photo_id = photo_id
-        self._enqueue = enqueue
-        self._link = link
-        self._thread: Thread | None = None
-        self.is_due = False
-        self.is_settling_due = False
-
-    def __call__(self) -> None:
-        self.join()
-        self.is_due = True
-        self._thread = Thread(target=copy_context().run, args=(self._send,), name="enqueue")
-        self._thread.start()
-
-    def _send(self) -> None:
-        self.is_due = not self._enqueue(self._link)
-        if not self.is_due:
-            failpoints.reach("enqueued", self.photo_id)
-
-    def join(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
-
-    def make_sure(self, give_up_at: float) -> None:
-        """Tries again what has failed, until it is time to leave it to the rescue."""
-        while self.is_due and time.monotonic() < give_up_at:
-            self._send()
-            if self.is_due:
-                time.sleep(RETRY_SECONDS)  # before the message is sent again
-
-
-def _serve_in_flight(redis: Redis, batch: Claim, served: Served, order: _Order) -> Served:
+def _serve_in_flight(redis: Redis, batch: Claim, served: Served, order: Order) -> Served:
     names, arguments = slices.call_for(batch.photo_id, batch.author_id, batch.start, batch.stop)
     by_hash, by_text = scripts.slice_.commands(redis, names, arguments)
     pool = redis.connection_pool

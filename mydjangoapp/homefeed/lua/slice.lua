@@ -25,8 +25,6 @@ local trim_above = keep + tonumber(ARGV[11])
 local only_active = ARGV[12] == '1'                   -- leave out users without a list (INACTIVE_AFTER)
 local settle_ms = tonumber(ARGV[13])
 
---#include private_key
-
 local f = call('HMGET', fanout, 'cursor', 'ended', 'generation', 'own', 'guard', 'link', 'sent',
   'total', 'reached', 'gone', 'refused')
 if not f[1] then return {'absent', 0, 0, '', '', 0} end
@@ -36,35 +34,8 @@ if (call('HGET', list_state, 'generation') or '') ~= f[3] or length < cursor
    or (length == 0 and tonumber(f[8]) > 0) then
   return {'absent', 0, 0, '', '', 0}
 end
-local function trim(user, feed)
-  local floor_key = private_key(FLOOR, user)
-  local floor = tonumber(call('GET', floor_key))
-  if floor then
-    local top = floor - 1
-    for _, id in ipairs(call('LRANGE', feed, keep, -1)) do
-      id = tonumber(id)
-      if id and id > top then top = id end
-    end
-    call('SET', floor_key, string.format('%.0f', top + 1))
-  end
-  call('LTRIM', feed, 0, keep - 1)
-  call('DEL', private_key(TOKEN, user))
-end
 
--- A push that makes a list (it was gone, or never there) voids the floor; one too many trims.
-local pushed, PUSH = false, only_active and 'LPUSHX' or 'LPUSH'
-local function push(user, guarded)
-  local feed = HOME .. user
-  if guarded and call('LPOS', feed, photo) then return end
-  local size = call(PUSH, feed, photo)
-  pushed = true
-  if size <= 1 then
-    -- 0: left out. Whoever builds this feed at the moment may have read SQL before this photo.
-    call('DEL', private_key(FLOOR, user), private_key(TOKEN, user))
-  elseif size > trim_above then
-    trim(user, feed)
-  end
-end
+--#include push_feed
 
 local guard = f[5] == '1'
 local upto = math.max(cursor, math.min(cursor + slice_size, stop, length))

@@ -1,0 +1,205 @@
+"""Carrying one photo into home feeds on a cluster: claim a batch, read it, push it per node, commit it.
+
+The fan-out's state is on the author's node, the feeds are on all nodes, so no step does all at once. A batch
+that is claimed for the first time is pushed without looking whether the photo is there, which costs a tenth;
+each of those calls is sent once and is void after a deadline, in the clock of the node that it goes to (a
+fence, as in Martin Kleppmann's "How to do distributed locking"). Whoever is not sure what became of a push -
+an answer that did not come, a batch that is taken over - waits until the fence has passed and pushes again,
+looking. So nobody gets a second copy, however long a call sleeps in a stopped server's buffer. No clocks are
+compared; none may be set back by seconds while a batch is under way.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ... import failpoints
+from ...conf import conf
+from ...exceptions import FeedsUnavailable
+from ...models import UserId
+from .. import keys, queue, scripts, turns
+from ..feeds_redis import client, edge
+from . import pushing
+from .claiming import GUARD_AFTER, Beginning, Claim, Message, claim_from
+from .ended import note_end
+from .limits import FENCE_SECONDS
+from .order import Order
+from .pushing import Pushes
+from .serving import Served
+from .slices import Status
+
+logger = logging.getLogger(__name__)
+
+READ_AT_ONCE = 2_500  # followers; reaching an index of a long list takes time by itself
+MARGIN_SECONDS = 0.05  # longer than the clocks of two machines part in three seconds
+TRIES = 3  # of pushes to a node that was not sure, or is another by now
+
+
+@dataclass(frozen=True)
+class Batch(Claim):
+    """A claim on a cluster. `void_at`: when pushes without looking end, in this process's monotonic clock.
+    `wait`: seconds until nobody else does so. `link`: what is to be enqueued at once, -1 for nothing."""
+
+    token: str = ""
+    generation: str = ""
+    is_guarded: bool = True
+    wait: float = 0.0
+    link: int = -1
+    void_at: float = 0.0
+
+
+def claim(message: Message) -> Batch:
+    """See `claiming.claim`. Two round trips."""
+    return _claim(message, None)
+
+
+def begin(message: Message, beginning: Beginning) -> Batch:
+    """See `claiming.begin`; pushes nothing yet. Three round trips."""
+    if not beginning.guard and _has_begun(message.photo_id, message.author_id):
+        beginning = Beginning(True, beginning.attempts, beginning.without_followers, beginning.pull_above)
+    return _claim(message, beginning)
+
+
+def _has_begun(photo_id: int, author_id: UserId) -> bool:
+    """Whether the photo is in its author's own feed, which gets it first, without having been built into
+    it: then a chain whose state was lost has begun before."""
+    with edge():
+        pipeline = client().pipeline(transaction=False)
+        pipeline.execute_command("LPOS", keys.homefeed(author_id), str(photo_id))
+        pipeline.sismember(keys.built(author_id, photo_id), str(author_id))
+        place, is_built = pipeline.execute(raise_on_error=False)
+    return isinstance(place, int) and not is_built
+
+
+def _claim(message: Message, beginning: Beginning | None) -> Batch:
+    photo_id, author_id = message.photo_id, message.author_id
+    ledger = beginning or Beginning()
+    queue.note_taken(message.sent_at)
+    names = [keys.fanout(author_id, photo_id), keys.followers(author_id), keys.state(author_id)]
+    names.append(keys.running(author_id))
+    flags = (
+        message.redelivered or message.retried,
+        beginning is not None,
+        ledger.guard,
+        ledger.without_followers,
+    )
+    token = pushing.new_token()
+    arguments: list[Any] = [photo_id, message.cursor, conf.BATCH_SIZE, conf.LEASE_SECONDS, *map(int, flags)]
+    arguments += [str(author_id), token, GUARD_AFTER, ledger.attempts, conf.MAX_ATTEMPTS]
+    arguments += ["" if ledger.pull_above is None else ledger.pull_above, int(not message.retried)]
+    arguments += [conf.BATCHES_IN_FLIGHT, FENCE_SECONDS]
+    void_at = time.monotonic() + FENCE_SECONDS  # not later than the author's node says
+    *figures, generation, is_guarded, wait, link = scripts.claim_batch(names, arguments)
+    return claim_from(
+        message,
+        figures,
+        Batch,
+        token=token,
+        generation=generation.decode(),
+        is_guarded=bool(is_guarded),
+        wait=float(wait),
+        link=link,
+        void_at=void_at,
+    )
+
+
+def serve(batch: Batch, enqueue: Callable[[int], bool]) -> Served:
+    """See `serving.serve`. Waits for a node that does not answer for some seconds only, then raises
+    `FeedsUnavailable`: the batch is taken up again, by this message when it comes again or by another."""
+    order = Order(enqueue, batch.photo_id, batch.link)
+    try:
+        if batch.link >= 0:
+            order()
+        if batch.wait > 0:
+            time.sleep(batch.wait + MARGIN_SECONDS)  # until nobody pushes without looking: see above
+        pushed = _Pushed(batch)
+        if not pushed.all_of_it():
+            return Served(Status.ABSENT)
+        failpoints.reach("pushed", batch.photo_id)
+        status, link, ended_at = _commit(batch, pushed)
+        if link >= 0:
+            order.join()
+            order.link = link
+            order()
+    finally:
+        order.join()
+    if status is Status.OVER:
+        order.make_sure(time.monotonic() + conf.LEASE_SECONDS)
+    is_due = status is Status.ENDED and _is_settling_due(batch, ended_at)
+    return Served(status, is_due)
+
+
+def _commit(batch: Batch, pushed: _Pushed) -> tuple[Status, int, bytes]:
+    author_id, photo_id = batch.author_id, batch.photo_id
+    names = [keys.fanout(author_id, photo_id), keys.followers(author_id), keys.state(author_id)]
+    names += [keys.running(author_id), keys.built(author_id, photo_id)]
+    figures = [pushed.reached, pushed.gone, pushed.refused]
+    status, link, ended_at = scripts.commit_batch(names, [photo_id, batch.start, batch.token, *figures])
+    return Status(status.decode()), link, ended_at
+
+
+def _is_settling_due(batch: Batch, ended_at: bytes) -> bool:
+    """Notes the end for the settling. If that fails the rescue does it."""
+    try:
+        note_end(batch.photo_id, batch.author_id, float(ended_at))
+        return turns.begin(keys.settling(), conf.SETTLE_SECONDS)
+    except FeedsUnavailable as error:
+        logger.warning("photo %s has ended and is settled later: %s", batch.photo_id, error)
+        return False
+
+
+class _Pushed:
+    """What has become of a batch's followers."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._pushes = Pushes(batch.photo_id)
+        self.reached = self.gone = self.refused = 0
+
+    def all_of_it(self) -> bool:
+        """Pushes to everybody; False if the follower list is another by now. Raises `FeedsUnavailable`."""
+        batch = self._batch
+        if batch.start == 0:
+            self._push([str(batch.author_id).encode()], guarded=True)
+            self.reached = 0  # authors are not their followers
+        for first in range(batch.start, batch.stop, READ_AT_ONCE):
+            last = min(first + READ_AT_ONCE, batch.stop) - 1
+            read = self._read(first, last)
+            if read is None:
+                return False
+            plain, guarded, gone = read
+            self.gone += gone
+            self._push(plain, guarded=batch.is_guarded)
+            self._push(guarded, guarded=True)
+            failpoints.reach("served", batch.photo_id)
+        return True
+
+    def _read(self, first: int, last: int) -> Any:
+        author_id = self._batch.author_id
+        names = [keys.followers(author_id), keys.marks(author_id), keys.state(author_id)]
+        names.append(keys.built(author_id, self._batch.photo_id))
+        return scripts.read_batch(names, [self._batch.generation, first, last])
+
+    def _push(self, users: Sequence[bytes], *, guarded: bool) -> None:
+        left, number = users, len(users)
+        void_at = 0.0 if guarded else self._batch.void_at
+        for attempt in range(TRIES):
+            if not left:
+                break
+            outcome = self._pushes.push(left, void_at=void_at, one_by_one=attempt == TRIES - 1)
+            self.refused += outcome.refused
+            number -= outcome.refused
+            left = [*outcome.elsewhere, *outcome.unsure]
+            if outcome.unsure and void_at:
+                time.sleep(max(0.0, void_at - time.monotonic()) + MARGIN_SECONDS)  # the fence: see above
+            void_at = 0.0  # from now on each push looks
+        if left:
+            raise FeedsUnavailable(
+                f"{len(left):,} of {len(users):,} feeds are on nodes that do not answer; the batch is taken "
+                "up again. Check the nodes that MYDJANGOAPP['REDIS_URL'] leads to."
+            )
+        self.reached += number

@@ -1,0 +1,227 @@
+"""Pushing one photo to many users' feeds on a cluster: grouped by node, some calls to each node at once."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from binascii import crc_hqx
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError, TimeoutError
+
+from ...conf import conf
+from ...connections.hash_tags import SLOTS, slot_of
+from ...connections.redis_client import breaker_of
+from ...connections.redis_cluster import Cluster, Node
+from .. import keys, scripts
+from ..feeds_redis import client, edge
+from .limits import trim_slack
+
+logger = logging.getLogger(__name__)
+
+USERS_PER_CALL = 100  # about 0.1 ms of a node
+CALLS_IN_FLIGHT = 2  # to each node, so that it never waits for Python
+
+_clock_ahead: dict[tuple[str, Node], float] = {}
+"""By how much nodes' clocks are ahead of this process's monotonic one, as their last answers said."""
+
+
+def new_token() -> str:
+    """Names a claim."""
+    return secrets.token_hex(8)
+
+
+@dataclass
+class Outcome:
+    """What has become of pushes. `elsewhere`: users whose feeds are on another node by now, surely not
+    pushed to. `unsure`: whose node has not answered, or too late. `refused`: feeds that take no push."""
+
+    elsewhere: list[bytes] = field(default_factory=list)
+    unsure: list[bytes] = field(default_factory=list)
+    refused: int = 0
+
+
+class Pushes:
+    """Pushes of one photo."""
+
+    def __init__(self, photo_id: int) -> None:
+        self._photo_id = photo_id
+        self._redis = client()
+        self._cluster = cast(Cluster, self._redis)  # or `engines` would have taken the other engine
+        self._words: list[Any] = [*keys.homefeed_words(), conf.MAX_LENGTH, trim_slack()]
+        self._words.append(int(conf.INACTIVE_AFTER is not None))
+        self._state = crc_hqx(keys.homefeed("").encode(), 0)
+
+    def push(self, users: Sequence[bytes], *, void_at: float, one_by_one: bool = False) -> Outcome:
+        """Pushes to each of these users. With `void_at`, in this process's monotonic clock, without looking
+        whether the photo is there, and not later. `one_by_one`: each where its slot is, also on its way.
+
+        Raises `FeedsRefused` where a node takes no writes at all: then all of it is to be done again.
+        """
+        outcome = Outcome()
+        with edge():
+            if one_by_one:
+                for user in users:
+                    self._push_one(user, outcome)
+            else:
+                self._push_grouped(users, void_at, outcome)
+        return outcome
+
+    def _push_one(self, user: bytes, outcome: Outcome) -> None:
+        name = keys.homefeed(user.decode())
+        by_hash, by_text = scripts.push_many.commands(self._redis, [name], self._arguments(0.0, [user]))
+        try:
+            try:
+                reply = self._cluster.call(by_hash)
+            except NoScriptError:
+                reply = self._cluster.call(by_text)
+        except (ConnectionError, TimeoutError):
+            outcome.unsure.append(user)
+            return
+        self._read(reply, [user], outcome)
+
+    def _arguments(self, deadline: float, users: Sequence[bytes]) -> list[Any]:
+        """`deadline` in the clock of the node; 0: each push looks whether the photo is there."""
+        guarded = int(not deadline)
+        return [self._photo_id, *self._words, guarded, f"{deadline:.6f}" if deadline else 0, *users]
+
+    def _push_grouped(self, users: Sequence[bytes], void_at: float, outcome: Outcome) -> None:
+        calls: dict[Node, _Calls] = {}
+        with ExitStack() as stack:
+            for node, some in self._by_node(users, outcome).items():
+                calls[node] = at_node = _Calls(self, node, some, void_at, outcome)
+                stack.callback(at_node.close)
+                at_node.begin()
+            while sum(at_node.go_on() for at_node in calls.values()):  # one answer of each in turn
+                pass
+        if outcome.elsewhere or outcome.unsure:
+            self._cluster.topology.refresh()
+
+    def _by_node(self, users: Sequence[bytes], outcome: Outcome) -> dict[Node, deque[bytes]]:
+        owners, state = self._cluster.topology.owners(), self._state
+        groups: defaultdict[Node, deque[bytes]] = defaultdict(deque)
+        for user in users:
+            if b"}" in user:
+                owner = owners[slot_of(keys.homefeed(user.decode()))]
+            else:
+                owner = owners[crc_hqx(user, state) % SLOTS]
+            if owner is None:
+                outcome.unsure.append(user)
+            else:
+                groups[owner].append(user)
+        return groups
+
+    def _read(self, reply: list[Any], users: Sequence[bytes], outcome: Outcome) -> None:
+        is_late, _, elsewhere, refused, error = reply
+        if is_late:
+            outcome.unsure += users
+            return
+        outcome.elsewhere += [users[number - 1] for number in elsewhere]
+        if refused:
+            outcome.refused += len(refused)
+            key = keys.homefeed(users[refused[-1] - 1].decode())
+            logger.warning(
+                "photo %s left out of %d feeds, %r among them: %r", self._photo_id, len(refused), key, error
+            )
+
+
+class _Calls:
+    """The calls to one node, `CALLS_IN_FLIGHT` at once. Each is sent once."""
+
+    def __init__(
+        self, pushes: Pushes, node: Node, users: deque[bytes], void_at: float, outcome: Outcome
+    ) -> None:
+        self._pushes = pushes
+        self._url = pushes._cluster.topology.url_of(node)
+        self._clock = (pushes._cluster.url, node)
+        self._client = pushes._cluster.client_of(node)
+        self._users = users
+        self._void_at = void_at
+        self._outcome = outcome
+        self._waiting: deque[tuple[list[bytes], tuple[Any, ...]]] = deque()
+        self._connection: Any = None
+
+    def begin(self) -> None:
+        """Sends the first calls."""
+        if not breaker_of(self._url).allows():
+            self._lose()
+            return
+        try:
+            self._connection = self._client.connection_pool.get_connection()
+            if self._void_at and self._clock not in _clock_ahead:
+                self._connection.send_command("TIME")
+                seconds, microseconds = self._connection.read_response()
+                self._note_time(int(seconds) + int(microseconds) / 1e6)
+            for _ in range(CALLS_IN_FLIGHT):
+                self._send()
+        except (ConnectionError, TimeoutError) as error:
+            self._lose(error)
+
+    def go_on(self) -> bool:
+        """Reads one answer and sends the next call; False if there is nothing more to read."""
+        if not self._waiting:
+            return False
+        users, by_text = self._waiting[0]
+        try:
+            try:
+                reply = self._connection.read_response()
+            except NoScriptError:
+                self._waiting.popleft()
+                self._waiting.append((users, by_text))
+                self._connection.send_command(*by_text)
+                return True
+            self._waiting.popleft()
+            self._note_time(float(reply[1]))
+            self._pushes._read(reply, users, self._outcome)
+            self._send()
+        except (ConnectionError, TimeoutError) as error:
+            self._lose(error)
+        except ResponseError:
+            # Out of memory, or no primary any more: others may have done their part, so all is done again.
+            self._disconnect()
+            raise
+        return True
+
+    def close(self) -> None:
+        """Gives the connection back; one with an answer to come is closed."""
+        if self._waiting:
+            self._disconnect()
+        if self._connection is not None:
+            self._client.connection_pool.release(self._connection)
+
+    def _send(self) -> None:
+        if not self._users:
+            return
+        users = [self._users.popleft() for _ in range(min(USERS_PER_CALL, len(self._users)))]
+        deadline = self._void_at + _clock_ahead[self._clock] if self._void_at else 0.0
+        arguments = self._pushes._arguments(deadline, users)
+        by_hash, by_text = scripts.push_many.commands(self._pushes._redis, [], arguments)
+        self._waiting.append((users, by_text))
+        self._connection.send_packed_command(self._connection.pack_command(*by_hash))
+
+    def _note_time(self, now: float) -> None:
+        # Told before it is read here: the difference is never too large, so no deadline is too late.
+        _clock_ahead[self._clock] = now - time.monotonic()
+        breaker_of(self._url).reset()
+
+    def _lose(self, error: RedisError | None = None) -> None:
+        """Nobody knows what became of the calls under way; those that were not sent are tried again, too."""
+        if isinstance(error, TimeoutError):
+            breaker_of(self._url).trip()
+        if error is not None:
+            logger.warning("node %s:%s: %s", *self._clock[1], error)
+        for users, _ in self._waiting:
+            self._outcome.unsure += users
+        self._outcome.unsure += self._users
+        self._waiting.clear()
+        self._users.clear()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()

@@ -1,0 +1,120 @@
+-- claim_batch: may this message carry the fan-out on? If so, which batch is its own? For a cluster, where
+-- pushes go to other nodes than the fan-out's.
+--
+-- KEYS  1 fanout  2 followers  3 followers-state  4 fanouts, all of the author
+-- ARGV  named below
+-- Returns {verdict, first index, index behind the last, "1" if the ledger is due, cursor, reached, total,
+--          attempts, started, generation of the list, "1" if each push is to look whether the photo is there,
+--          seconds to wait before the first push, cursor to enqueue now or -1}
+-- Verdicts are those of claim.lua.
+--
+-- Fields of the hash as claim.lua has them, and: cursor (next follower whom no batch has), open (see
+-- open_batches.lua), run (of this server, when the batch before was claimed), sent (the cursor for which a
+-- message was sent), done (followers whose batches are committed).
+--
+-- A batch that is claimed for the first time may push without looking, until `fence` seconds later. Whoever
+-- takes it over waits for that and looks. After a restart or fail-over of this server, which may have taken
+-- claims back, everybody looks. O(1), some twenty microseconds.
+local fanout, followers, list_state, under_way = unpack(KEYS)
+local photo, asked, batch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local lease, comes_again = tonumber(ARGV[4]), ARGV[5] == '1'
+local may_begin = ARGV[6] == '1'           -- the ledger says that the fan-out is open
+local guard = ARGV[7] == '1'               -- each push looks whether the photo is there already
+local without_followers = ARGV[8] == '1'   -- SQL says that the author has none
+local author, nonce = ARGV[9], ARGV[10]
+local guard_after = tonumber(ARGV[11])     -- a chain that stood still for so many seconds goes on guarded
+local attempts_before, max_attempts = tonumber(ARGV[12]), tonumber(ARGV[13])
+local pull_above = tonumber(ARGV[14])      -- nil: every author's photos are pushed
+local is_counted = ARGV[15] == '1'         -- not where a task tries again because a server was away
+local in_flight, fence = tonumber(ARGV[16]), tonumber(ARGV[17])
+
+--#include open_batches
+
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local f = redis.call('HMGET', fanout, 'cursor', 'generation', 'beat', 'ended', 'synced', 'total', 'reached',
+  'attempts', 'attempted', 'started', 'guard', 'run', 'open', 'sent', 'done')
+local function refused(verdict, length, attempts)
+  return {verdict, 0, 0, 0, 0, 0, length or 0, attempts or 0, '', '', 0, '0', -1}
+end
+if f[4] then return refused('ended') end
+
+local cursor, total = tonumber(f[1]), tonumber(f[6])
+local length, generation = redis.call('LLEN', followers), redis.call('HGET', list_state, 'generation') or ''
+local lost_its_list = cursor and (generation ~= f[2] or length < cursor or (length == 0 and total > 0))
+if not cursor or lost_its_list then
+  if not may_begin then return refused('absent') end
+  if length == 0 and not without_followers then return refused('unlisted') end
+  if pull_above and length > pull_above then return refused('long', length) end
+  if attempts_before >= max_attempts then return refused('exhausted', length, attempts_before) end
+  guard = guard or lost_its_list
+  local stop = math.min(batch, length)
+  local void = guard and 0 or now + fence
+  local enqueue = stop < length and in_flight > 1 and stop or -1
+  redis.call('DEL', fanout)
+  redis.call('HSET', fanout, 'cursor', stop, 'guard', guard and 1 or 0, 'generation', generation,
+    'author', author, 'total', length, 'reached', 0, 'gone', 0, 'refused', 0, 'done', 0, 'started', now,
+    'beat', now, 'synced', now, 'attempts', attempts_before + 1, 'attempted', 0, 'run', run, 'sent', enqueue,
+    'open', as_text({{start = 0, stop = stop, token = nonce, claimed = now, void = void}}))
+  redis.call('SADD', under_way, photo)
+  return {'start', 0, stop, 0, 0, 0, length, attempts_before + 1, tostring(now), generation, guard and 1 or 0,
+    '0', enqueue}
+end
+
+if run ~= f[12] then
+  f[11] = '1'
+  redis.call('HSET', fanout, 'guard', 1, 'run', run)
+end
+local batches, reached, done = open_batches(f[13]), tonumber(f[7]), tonumber(f[15])
+local attempts, attempted = tonumber(f[8]), tonumber(f[9])
+local function granted(verdict, b, is_due, enqueue)
+  return {verdict, b.start, b.stop, is_due and 1 or 0, cursor, reached, total, attempts, f[10], generation,
+    b.void > 0 and verdict ~= 'takeover' and 0 or 1, string.format('%.6f', math.max(0, b.void - now)),
+    enqueue}
+end
+for _, b in ipairs(batches) do
+  -- The reply of this very call was lost; its order to enqueue with it.
+  if b.token == nonce then return granted('takeover', b, false, cursor < length and cursor or -1) end
+end
+local idle = now - tonumber(f[3])
+local stalled = idle < 0 or idle >= lease  -- below zero: this server's clock was set back
+local fresh, old = asked == cursor and cursor < length, nil
+if not fresh then
+  for _, b in ipairs(batches) do
+    local age = now - b.claimed
+    if not old and ((comes_again and b.start == asked) or age < 0 or age >= lease) then old = b end
+  end
+  fresh = not old and stalled and cursor < length  -- the message that was to come is lost
+end
+if not fresh and not old then return refused('duplicate') end
+if old or stalled or comes_again then
+  if done > attempted then attempts, attempted = 0, done end
+  if attempts >= max_attempts then
+    return {'exhausted', 0, 0, 0, cursor, reached, total, attempts, f[10], generation, 1, '0', -1}
+  end
+  if is_counted then attempts = attempts + 1 end
+  redis.call('HSET', fanout, 'attempts', attempts, 'attempted', attempted)
+end
+if idle < 0 or idle >= guard_after then
+  f[11] = '1'
+  redis.call('HSET', fanout, 'guard', 1)
+end
+local is_due = now - tonumber(f[5]) >= 1 or old
+local verdict, enqueue = 'takeover', -1
+if old then
+  old.token, old.claimed = nonce, now
+  if cursor < length then enqueue = cursor end  -- one message too many does no harm
+else
+  verdict = 'next'
+  old = {start = cursor, stop = math.min(cursor + batch, length), token = nonce, claimed = now,
+    void = f[11] == '1' and 0 or now + fence}
+  batches[#batches + 1] = old
+  cursor = old.stop
+  if cursor < length and #batches < in_flight then enqueue = cursor end
+end
+redis.call('HSET', fanout, 'cursor', cursor, 'beat', now, 'open', as_text(batches),
+  'synced', is_due and now or f[5], 'sent', math.max(enqueue, tonumber(f[14])))
+local answer = granted(verdict, old, is_due, enqueue)
+if verdict == 'next' then answer[12] = '0' end  -- nobody has pushed any of it before
+return answer
