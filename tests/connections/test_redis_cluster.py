@@ -11,11 +11,11 @@ import pytest
 from redis.exceptions import ResponseError
 
 from devtools.cluster import ClusterServers, client_of
-from devtools.servers import RedisServer, wait_until
 from mydjangoapp.connections import redis_cluster
 from mydjangoapp.connections.hash_tags import slot_of
 from mydjangoapp.connections.redis_server import Store
 from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
+from tests.clusters import begin_to_move, move_slot, owner
 
 SOME = [f"key:{n}" for n in range(60)]  # of all nodes
 
@@ -35,40 +35,6 @@ def store(servers: ClusterServers) -> Store:
 
 def store_of(servers: ClusterServers, timeout: float = 0.5) -> Store:
     return Store("feeds' Redis", "REDIS_URL", servers.url(), timeout, FeedsUnavailable, FeedsRefused)
-
-
-def owner(servers: ClusterServers, store: Store, key: str) -> RedisServer:
-    port = redis_cluster.topology_of(store.url).owner(slot_of(key)).port
-    return next(server for server in servers.primaries if server.port == port)
-
-
-def move_slot(servers: ClusterServers, key: str, source: RedisServer, target: RedisServer) -> None:
-    """Moves the slot of a key, with that key, as a resharding ends."""
-    begin_to_move(key, source, target)
-    client_of(source).migrate("127.0.0.1", target.port, key, 0, 5_000)
-    for server in (target, source):
-        client_of(server).execute_command("CLUSTER SETSLOT", slot_of(key), "NODE", name_of(target))
-    wait_until(
-        lambda: all(port_of(slot_of(key), server) == target.port for server in servers.primaries),
-        seconds=20,
-        what="all nodes know where the slot is",
-    )
-
-
-def port_of(slot: int, server: RedisServer) -> int:
-    """Where this node thinks that a slot is."""
-    ranges: Any = client_of(server).execute_command("CLUSTER SLOTS")
-    return next(int(primary[1]) for first, last, primary, *_ in ranges if first <= slot <= last)
-
-
-def begin_to_move(key: str, source: RedisServer, target: RedisServer) -> None:
-    slot = slot_of(key)
-    client_of(target).execute_command("CLUSTER SETSLOT", slot, "IMPORTING", name_of(source))
-    client_of(source).execute_command("CLUSTER SETSLOT", slot, "MIGRATING", name_of(target))
-
-
-def name_of(server: RedisServer) -> str:
-    return str(client_of(server).execute_command("CLUSTER MYID").decode())
 
 
 def test_keys_of_any_slots_in_one_call(store: Store) -> None:
@@ -120,7 +86,7 @@ def test_errors_of_commands_are_theirs(store: Store) -> None:
 def test_a_slot_that_has_moved_is_found(servers: ClusterServers, store: Store) -> None:
     redis: Any = store.client()
     redis.rpush("key:1", 1)
-    source = owner(servers, store, "key:1")
+    source = owner(servers, "key:1")
     target = next(server for server in servers.primaries if server is not source)
     move_slot(servers, "key:1", source, target)
     pipeline = redis.pipeline(transaction=False)
@@ -141,7 +107,7 @@ def test_a_slot_on_the_move_is_served_by_both(servers: ClusterServers, store: St
     redis: Any = store.client()
     redis.rpush("{tag}:gone", 1)
     redis.rpush("{tag}:here", 1, 2)
-    source = owner(servers, store, "{tag}")
+    source = owner(servers, "{tag}")
     target = next(server for server in servers.primaries if server is not source)
     begin_to_move("{tag}", source, target)
     client_of(source).migrate("127.0.0.1", target.port, "{tag}:gone", 0, 5_000)
@@ -161,8 +127,8 @@ def test_a_dead_node_stops_only_what_lives_there(servers: ClusterServers, store:
     redis: Any = store.client()
     for key in SOME:
         redis.set(key, key)
-    dead = owner(servers, store, "key:1")
-    others = [key for key in SOME if owner(servers, store, key) is not dead]
+    dead = owner(servers, "key:1")
+    others = [key for key in SOME if owner(servers, key) is not dead]
     dead.signal(signal.SIGSTOP)
     try:
         with pytest.raises(FeedsUnavailable), store.edge():

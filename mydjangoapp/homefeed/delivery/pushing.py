@@ -59,7 +59,8 @@ class Pushes:
 
     def push(self, users: Sequence[bytes], *, void_at: float, one_by_one: bool = False) -> Outcome:
         """Pushes to each of these users. With `void_at`, in this process's monotonic clock, without looking
-        whether the photo is there, and not later. `one_by_one`: each where its slot is, also on its way.
+        whether the photo is there, and not later. `one_by_one`: each where its slot is, also on its way;
+        their floors go.
 
         Raises `FeedsRefused` where a node takes no writes at all: then all of it is to be done again.
         """
@@ -74,8 +75,12 @@ class Pushes:
 
     def _push_one(self, user: bytes, outcome: Outcome) -> None:
         name = keys.homefeed(user.decode())
-        by_hash, by_text = scripts.push_many.commands(self._redis, [name], self._arguments(0.0, [user]))
         try:
+            # While its slot moves, key by key, the list may be on a node where its floor is not yet; trimmed
+            # there it would have a hole. So the floor goes first, wherever it is: the list is built anew.
+            self._cluster.execute_command("DEL", keys.floor(user.decode()), keys.token(user.decode()))
+            arguments = self._arguments(0.0, [user])
+            by_hash, by_text = scripts.push_many.commands(self._redis, [name], arguments)
             try:
                 reply = self._cluster.call(by_hash)
             except NoScriptError:

@@ -1,0 +1,296 @@
+"""The engine of a cluster on three real nodes, a step at a time: what no worker could be timed to show."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from devtools.cluster import ClusterServers, client_of
+from devtools.servers import wait_until
+from mydjangoapp.connections.redis_client import breaker_of
+from mydjangoapp.exceptions import FeedsUnavailable
+from mydjangoapp.homefeed import delivery, feeds_redis, keys, scripts
+from mydjangoapp.homefeed.delivery import Beginning, Message, Status, Verdict, cluster
+from mydjangoapp.homefeed.delivery.pushing import Pushes
+from tests.checker import ALL_ONCE, Orders, counters, fill, outcome
+from tests.clusters import begin_to_move, move_slot, owner
+
+AUTHOR = 7
+FENCE = 1.5  # seconds
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServers]:
+    with ClusterServers(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def redis(servers: ClusterServers, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    settings.MYDJANGOAPP = {
+        **settings.MYDJANGOAPP,
+        "REDIS_URL": servers.url(),
+        "REDIS_TIMEOUT": 0.3,
+        "BATCH_SIZE": 10,
+        "MAX_LENGTH": 20,
+    }
+    monkeypatch.setattr(cluster, "FENCE_SECONDS", FENCE)
+    monkeypatch.setattr(import_module("mydjangoapp.homefeed.delivery.counters"), "FENCE_SECONDS", FENCE)
+    breaker_of.cache_clear()  # a test before may have stopped a node
+    client = feeds_redis.client()
+    client.flushall()
+    return client
+
+
+def claim(photo: int, cursor: int = 0, *, redelivered: bool = False, guard: bool = False) -> Any:
+    message = Message(photo, AUTHOR, cursor, redelivered)
+    if cursor or redelivered:
+        return delivery.claim(message)
+    return delivery.begin(message, Beginning(guard=guard, without_followers=True))
+
+
+def carry_all(photo: int, **how: bool) -> list[int]:
+    """Carries a photo from its beginning, link by link; returns the links."""
+    links = Orders()
+    served = delivery.serve(claim(photo, **how), links)
+    carried = 0
+    while carried < len(links):
+        served = delivery.serve(claim(photo, links[carried]), links)
+        carried += 1
+    assert served.status is Status.ENDED
+    return links
+
+
+def naive(batch: Any) -> Any:
+    """The same batch in the hands of somebody who knows no fence."""
+    return replace(batch, is_guarded=False, wait=0.0, void_at=time.monotonic() + 60)
+
+
+def test_everybody_gets_it_once_and_the_end_is_noted(redis: Any) -> None:
+    users = fill(AUTHOR, 57)
+    assert carry_all(1) == [10, 20, 30, 40, 50]
+    assert outcome(1, [*users, AUTHOR]) == ALL_ONCE
+    seen = counters(1, AUTHOR)
+    assert seen is not None and seen.ended is not None
+    assert (seen.reached, seen.total, seen.cursor) == (57, 57, 57)
+    assert redis.zrange(keys.ended(), 0, -1) == [b"1:7"]
+    assert not redis.exists(keys.running(AUTHOR))
+    assert claim(1, 50).verdict is Verdict.ENDED
+
+
+def test_an_author_without_followers_gets_their_own_photo(redis: Any) -> None:
+    assert carry_all(1) == []
+    assert redis.lrange(keys.homefeed(AUTHOR), 0, -1) == [b"1"]
+
+
+def test_two_batches_are_under_way_at_once_and_the_last_one_ends_the_chain(settings: Any) -> None:
+    users = fill(AUTHOR, 35)
+    first = claim(1)
+    assert (first.verdict, first.start, first.stop, first.link) == (Verdict.START, 0, 10, 10)
+    second = claim(1, 10)
+    assert (second.verdict, second.start, second.link) == (Verdict.NEXT, 10, -1), "no third one yet"
+    assert [claim(1, 10).verdict, claim(1, 0).verdict, claim(1, 30).verdict] == [Verdict.DUPLICATE] * 3
+    links = Orders()
+    assert delivery.serve(second, links).status is Status.OVER
+    assert links == [20]
+    third = claim(1, 20)
+    assert (third.verdict, third.link) == (Verdict.NEXT, -1)
+    assert delivery.serve(first, links).status is Status.OVER
+    assert links == [20, 10, 30], "one that was claimed orders its link first"
+    assert delivery.serve(third, links).status is Status.OVER
+    assert delivery.serve(claim(1, 30), links).status is Status.ENDED
+    assert outcome(1, users) == ALL_ONCE
+
+
+def test_a_batch_is_taken_over_by_its_own_message_and_the_first_claim_is_lost(redis: Any) -> None:
+    users = fill(AUTHOR, 10)
+    dead = claim(1)
+    again = claim(1, redelivered=True)
+    assert (again.verdict, again.start, again.is_guarded) == (Verdict.TAKEOVER, 0, True)
+    assert 0 < again.wait <= FENCE
+    assert delivery.serve(dead, Orders()).status is Status.OVER, "it is alive after all: pushed, not counted"
+    assert redis.hget(keys.fanout(AUTHOR, 1), "reached") == b"0"
+    assert delivery.serve(again, Orders()).status is Status.ENDED
+    assert outcome(1, users) == ALL_ONCE
+    assert redis.hget(keys.fanout(AUTHOR, 1), "reached") == b"10"
+
+
+def test_two_who_know_no_fence_push_twice() -> None:
+    users = fill(AUTHOR, 10)
+    dead = claim(1)
+    again = claim(1, redelivered=True)
+    delivery.serve(naive(dead), Orders())
+    delivery.serve(naive(again), Orders())
+    assert outcome(1, users).doubled == 10, "or the test above shows nothing"
+
+
+def test_a_push_after_its_deadline_does_nothing(redis: Any, servers: ClusterServers) -> None:
+    node = client_of(owner(servers, keys.homefeed(1)))
+    seconds, microseconds = node.time()
+    now = seconds + microseconds / 1e6
+    for deadline, expected in ((now - 0.001, 1), (now + 60, 0)):
+        words = [*keys.homefeed_words(), 20, 2, 0, 0]
+        _, by_text = scripts.push_many.commands(redis, [], [5, *words, f"{deadline:.6f}", "1"])
+        is_late, *_ = node.execute_command(*by_text)
+        assert is_late == expected
+        assert redis.llen(keys.homefeed(1)) == 1 - expected
+
+
+def test_a_call_that_sleeps_in_a_stopped_node_wakes_before_the_fence(
+    redis: Any, servers: ClusterServers
+) -> None:
+    """Its worker is gone, another takes over: it waits, and looks."""
+    users = fill(AUTHOR, 10)
+    dead = claim(1)
+    stopped = owner(servers, keys.homefeed(users[0]))
+    names = [str(user).encode() for user in users]
+    Pushes(1).push(names[1:2], void_at=dead.void_at)  # the nodes' clocks are known
+    stopped.signal(signal.SIGSTOP)
+    try:
+        left = Pushes(1).push(names, void_at=dead.void_at)
+        assert names[0] in left.unsure, "nobody knows what became of it"
+    finally:
+        stopped.signal(signal.SIGCONT)
+    again = claim(1, redelivered=True)
+    assert delivery.serve(again, Orders()).status is Status.ENDED
+    there = outcome(1, users)
+    assert there.lost == 0
+    assert there.doubled == int(str(users[1]).encode() in names[1:2]), "only whom this test pushed to twice"
+
+
+def test_a_stopped_node_does_not_keep_the_others_from_theirs(redis: Any, servers: ClusterServers) -> None:
+    users = fill(AUTHOR, 40)
+    stopped = next(
+        server
+        for server in servers.primaries
+        if server not in (owner(servers, keys.followers(AUTHOR)), owner(servers, keys.queue()))
+    )
+    theirs = [user for user in users[:10] if owner(servers, keys.homefeed(user)) is stopped]
+    others = [user for user in users[:10] if user not in theirs]
+    assert theirs and others
+    batch = claim(1)
+    stopped.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(FeedsUnavailable, match="REDIS_URL"):
+            delivery.serve(batch, Orders())
+        assert outcome(1, others) == ALL_ONCE
+    finally:
+        stopped.signal(signal.SIGCONT)
+    servers.wait_until_well()
+    breaker_of.cache_clear()
+    links = Orders()
+    delivery.serve(delivery.claim(Message(1, AUTHOR, 0, redelivered=True)), links)
+    while links:
+        delivery.serve(claim(1, links.pop()), links)
+    assert outcome(1, users) == ALL_ONCE
+
+
+@pytest.mark.parametrize("forgot_only", [False, True], ids=["its run id is another", "nobody can tell"])
+def test_a_node_that_went_back_in_time_has_the_rest_looked_at(redis: Any, forgot_only: bool) -> None:
+    """A fail-over has taken a claim and its end back."""
+    users = fill(AUTHOR, 40)
+    links = Orders()
+    delivery.serve(claim(1), links)
+    before = redis.hgetall(keys.fanout(AUTHOR, 1))
+    second = claim(1, 10)
+    delivery.serve(second, Orders())
+    redis.delete(keys.fanout(AUTHOR, 1))
+    redis.hset(keys.fanout(AUTHOR, 1), mapping=before if forgot_only else {**before, b"run": b"another"})
+    links = Orders([10])
+    while links:
+        delivery.serve(claim(1, links.pop()), links)
+    assert outcome(1, users).lost == 0
+    assert outcome(1, users).doubled == (10 if forgot_only else 0)
+
+
+def test_a_slot_on_the_move_takes_pushes_and_keeps_its_floor(redis: Any, servers: ClusterServers) -> None:
+    """The list has moved to the other node, its floor has not: trimmed without it, it would have a hole."""
+    users = fill(AUTHOR, 10)
+    user = users[3]
+    redis.rpush(keys.homefeed(user), *range(1_000, 978, -1))
+    redis.set(keys.floor(user), 900)
+    source = owner(servers, keys.homefeed(user))
+    target = next(server for server in servers.primaries if server is not source)
+    begin_to_move(keys.homefeed(user), source, target)
+    client_of(source).migrate("127.0.0.1", target.port, keys.homefeed(user), 0, 5_000)
+    carry_all(2_000)
+    assert outcome(2_000, users) == ALL_ONCE
+    move_slot(servers, keys.floor(user), source, target)
+    kept = [int(photo) for photo in redis.lrange(keys.homefeed(user), 0, -1)]
+    floor = int(redis.get(keys.floor(user)) or 10**9)
+    assert [photo for photo in range(979, 1_001) if photo >= floor and photo not in kept] == []
+    move_slot(servers, keys.homefeed(user), target, source)
+
+
+def test_a_slot_that_has_moved_since_the_topology_was_asked(redis: Any, servers: ClusterServers) -> None:
+    users = fill(AUTHOR, 10)
+    user = users[3]
+    redis.rpush(keys.homefeed(user), 5)
+    source = owner(servers, keys.homefeed(user))
+    target = next(server for server in servers.primaries if server is not source)
+    move_slot(servers, keys.homefeed(user), source, target)
+    carry_all(2_000)
+    assert outcome(2_000, users) == ALL_ONCE
+    assert client_of(target).llen(keys.homefeed(user)) == 2
+    move_slot(servers, keys.homefeed(user), target, source)
+
+
+def test_a_build_waits_for_a_batch_that_does_not_look(redis: Any) -> None:
+    fill(AUTHOR, 10)
+    batch = claim(1)
+    reader = Thread(target=delivery.note_built, args=(42, [(1, AUTHOR)]))
+    reader.start()
+    try:
+        wait_until(
+            lambda: bool(redis.sismember(keys.built(AUTHOR, 1), 42)), seconds=10, what="the build is noted"
+        )
+        assert batch.void_at < time.monotonic() or reader.is_alive()
+    finally:
+        delivery.serve(batch, Orders())
+        reader.join()
+    delivery.note_built(43, [(1, AUTHOR)])  # nobody to wait for
+
+
+def test_whoever_has_it_from_a_build_gets_no_second_copy(redis: Any) -> None:
+    users = fill(AUTHOR, 30)
+    links = Orders()
+    batch = claim(1)
+    redis.rpush(keys.homefeed(users[15]), 1)
+    redis.sadd(keys.built(AUTHOR, 1), users[15])
+    delivery.serve(batch, links)
+    while links:
+        delivery.serve(claim(1, links.pop()), links)
+    assert outcome(1, users) == ALL_ONCE
+
+
+def test_feeds_that_take_no_push_are_counted(redis: Any) -> None:
+    users = fill(AUTHOR, 20)
+    for user in (users[3], users[12]):
+        redis.set(keys.homefeed(user), "text")
+    carry_all(1)
+    seen = counters(1, AUTHOR)
+    assert seen is not None
+    assert (seen.reached, seen.refused) == (18, 2)
+
+
+def test_ids_with_braces(redis: Any) -> None:
+    users = ["a{b}c", "a}b", "{}", "x", "}{b}"]
+    redis.rpush(keys.followers(AUTHOR), *users)
+    for user in users:
+        redis.rpush(keys.homefeed(user), *range(40, 18, -1))
+        redis.set(keys.floor(user), 0)
+    carry_all(50)
+    assert outcome(50, users) == ALL_ONCE
+    assert [redis.get(keys.floor(user)) for user in users] == [b"22"] * 5
+    assert [redis.llen(keys.homefeed(user)) for user in users] == [20] * 5
+
+
+def test_the_script_says_which_slots_it_writes() -> None:
+    assert scripts.push_many.text(feeds_redis.client()).startswith("#!lua flags=allow-cross-slot-keys\n")
