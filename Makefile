@@ -88,11 +88,19 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
 
 test-all: $(VENV)/dev $(VENV)/docs ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
-	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix docs
+	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix test-cluster docs
 	@$(MAKE) -s faults
 
 test-postgresql: $(VENV)/dev
 	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" $(ON_POSTGRESQL) $(ARGS)
+
+# The feeds on three primaries: what people see, real workers, what heals.
+ON_A_CLUSTER := tests/homefeed/test_feed_oracle.py tests/homefeed/test_build_rules.py \
+  tests/homefeed/test_feed_modes.py tests/homefeed/test_followers.py tests/homefeed/test_verify.py \
+  tests/fanout/test_fanout_by_worker.py tests/fanout/test_backlog.py tests/api/test_feed_api.py tests/test_outbox.py
+
+test-cluster: $(VENV)/dev
+	@TEST_ON=cluster $(PYTEST) -m "slow or not slow" $(ON_A_CLUSTER) $(ARGS)
 
 test-sites: $(VENV)/dev
 	@TEST_ON=text-users $(PYTEST) -m "slow or not slow" $(ON_A_HOST) tests/fanout/test_fanout_by_worker.py

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 from mydjangoapp import __version__
 from mydjangoapp.conf import from_environ
@@ -128,6 +129,11 @@ MYDJANGOAPP_PHOTO_MODEL = env.str("MYDJANGOAPP_PHOTO_MODEL", default="mydjangoap
 def _cache() -> dict[str, Any]:
     """`CACHE_URL`: `redis://host:port/db` or `memcache://host:port`; else database 2 of the feeds' Redis."""
     feeds = urlsplit(MYDJANGOAPP.get("REDIS_URL", "redis://127.0.0.1:6379/0"))
+    if feeds.scheme.endswith("+cluster") and "CACHE_URL" not in os.environ:
+        raise ImproperlyConfigured(
+            "CACHE_URL is not set, and database 2 of REDIS_URL does not exist: that is a cluster. "
+            "Name a single Redis (redis://host:6379/2) or memcached (memcache://host:11211)."
+        )
     beside = feeds._replace(path="/2").geturl() if feeds.scheme.startswith("redis") else "locmemcache://"
     cache: dict[str, Any] = dict(env.cache_url("CACHE_URL", default=beside))
     if cache["BACKEND"].endswith("RedisCache"):

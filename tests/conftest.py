@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 
+from devtools.cluster import ClusterServers
 from devtools.installed_servers import RabbitServer
 from devtools.servers import RedisServer, Server, celery_worker, worker_is_ready
+from mydjangoapp.connections.redis_cluster import cluster_of
 from mydjangoapp.homefeed import feeds_redis
 from tests import servers
 from tests.events import nsq_in_use
@@ -48,10 +50,12 @@ def redis(redis_server: RedisServer, broker_server: RedisServer | RabbitServer) 
     return client
 
 
-def connect(server: RedisServer) -> Redis:
-    """A client of that server's first database."""
+def connect(server: RedisServer | ClusterServers) -> Redis:
+    """A client of that server's first database, or of that cluster."""
     import redis as redis_py
 
+    if isinstance(server, ClusterServers):
+        return cast("Redis", cluster_of(server.url(), 10.0, 1))
     return redis_py.Redis(port=server.port, protocol=2)
 
 

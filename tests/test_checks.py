@@ -13,8 +13,8 @@ from celery import current_app
 from django.core.checks import CheckMessage, run_checks
 from django.db import models
 
-from devtools.servers import wait_until
-from mydjangoapp.checks import photo_model, servers
+from devtools.servers import free_port, wait_until
+from mydjangoapp.checks import cluster, photo_model, servers
 from mydjangoapp.exceptions import FeedError
 from mydjangoapp.homefeed.feeds_redis import eviction_policy
 from mydjangoapp.models import AbstractPhoto, Photo, photo_indexes
@@ -110,6 +110,27 @@ def test_a_beat_that_does_not_send_the_rescue(said: Any, monkeypatch: pytest.Mon
     messages = said()
     assert list(messages) == ["mydjangoapp.W008"]
     assert "rescue_fanouts" in messages["mydjangoapp.W008"]
+
+
+def test_a_cluster_needs_a_place_for_events(said: Any) -> None:
+    url = f"redis+cluster://127.0.0.1:{free_port()}/"
+    assert list(said(REDIS_URL=url, EVENTS_URL=None)) == ["mydjangoapp.E011"]
+    assert said(REDIS_URL=url, EVENTS_URL="off") == {}
+
+
+def test_a_cluster_is_no_broker(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis+cluster://127.0.0.1:7000/")
+    messages = said()
+    assert "mydjangoapp.E012" in messages
+    assert "no transport" in messages["mydjangoapp.E012"]
+
+
+def test_a_node_that_is_too_old(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them can be had here."""
+    monkeypatch.setattr(cluster, "oldest_version", lambda: (6, 2, 14))
+    messages = said(REDIS_URL=f"redis+cluster://127.0.0.1:{free_port()}/", EVENTS_URL="off")
+    assert list(messages) == ["mydjangoapp.E013"]
+    assert "6.2.14" in messages["mydjangoapp.E013"]
 
 
 @contextmanager

@@ -11,6 +11,9 @@ No check takes longer than a second, whatever does not answer. Each has an id th
 | E007 | `PUBLIC_NAME` names no field of the user model |
 | E008 | the API logs in by tokens, whose app is not installed |
 | E009, E010 | the photo model is not an `AbstractPhoto`, has an id that is not a whole number |
+| E011 | events have no place beside a cluster |
+| E012 | Celery's broker is a cluster |
+| E013 | a node of the feeds' cluster is too old |
 | W001 | the feeds' Redis may drop feeds |
 | W002, W003 | nobody has a name that others see; others see an e-mail address |
 | W004 | feeds are read by an index that the photo model does not have |
@@ -20,4 +23,4 @@ No check takes longer than a second, whatever does not answer. Each has an id th
 | W010 | the feeds' Redis has keys of an earlier version |
 """
 
-from . import photo_model, servers, settings, site, users  # noqa: F401  # they register themselves
+from . import cluster, photo_model, servers, settings, site, users  # noqa: F401  # they register themselves

@@ -28,7 +28,7 @@ def redis_does_not_evict(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
 
     Says nothing if Redis cannot be asked: `/readyz/` reports that, and a migration must not wait for it.
     """
-    policy = _asked(eviction_policy)
+    policy = asked(eviction_policy)
     if policy in (None, "noeviction"):
         return []
     return [
@@ -44,7 +44,7 @@ def redis_does_not_evict(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
 def keys_are_of_this_version(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """W010: the feeds' Redis has keys of an earlier version, which this one does not see. Looks at some ten
     thousand keys; says nothing if Redis cannot be asked."""
-    found = _asked(lambda: old_keys.find(PAGES))
+    found = asked(lambda: old_keys.find(PAGES))
     if found is None:
         return []
     return [
@@ -57,7 +57,7 @@ def keys_are_of_this_version(app_configs: Sequence[AppConfig] | None, **_: Any) 
     ]
 
 
-def _asked(question: Callable[[], Answer]) -> Answer | None:
+def asked(question: Callable[[], Answer]) -> Answer | None:
     """The answer of Redis, None if it has none within a second."""
     try:
         with patience.bounded_by(patience.Patience(PATIENCE)):

@@ -64,6 +64,13 @@ def persists() -> bool | None:
     return all(info.get("aof_enabled") for info in found)
 
 
+def oldest_version() -> tuple[int, ...]:
+    """The version of the oldest server, as Redis counts. Raises `FeedsUnavailable`."""
+    with edge():
+        found: list[Any] = [node.info("server")["redis_version"] for node in store().nodes()]
+    return min(tuple(map(int, str(version).split("."))) for version in found)
+
+
 def ping() -> None:
     """Returns if the server answers, in a cluster if all do; raises `FeedsUnavailable` if not."""
     with edge():
