@@ -1,7 +1,8 @@
 """Every key of circles, in the feeds' Redis: pattern, type, content, lifetime.
 
 All are sorted sets of plain photo ids, made by the worker `photos_circles_worker`, except where it says
-otherwise; anyone may look into them with redis-cli. `{user}` and `{circle}` are plain primary keys.
+otherwise; anyone may look into them with redis-cli. `{user}` and `{circle}` are plain primary keys. A private
+key lies in the slot of the public key that it belongs to (`connections/hash_tags.py`); `{…}` below.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from datetime import date
 
 from ..conf import conf
+from ..connections.hash_tags import beside
 from ..models import UserId
 
 
@@ -34,20 +36,20 @@ def hot(circle_id: int, day: date) -> str:
 
 
 def counted(circle_id: int, day: date) -> str:
-    """`circle:{circle}:hot:{YYYY-MM-DD}:likes`, hash: `{photo}:{user}` -> `{like}:1` for a like that is
-    counted in that day's ranking, `{like}:0` for one that was taken back. Goes with the ranking."""
-    return f"{hot(circle_id, day)}:likes"
+    """`hot-likes:{…}`, hash: `{photo}:{user}` -> `{like}:1` for a like that is counted in that day's ranking,
+    `{like}:0` for one that was taken back. Goes with the ranking."""
+    return beside(f"{conf.KEY_PREFIX}hot-likes", hot(circle_id, day))
 
 
 def complete(circle_id: int) -> str:
-    """`circle-complete:{circle}`, string: run id of the server on which what Redis holds of the circle was
-    complete. If the id differs or is missing, Redis may lack something and is filled from SQL. Kept."""
-    return f"{conf.KEY_PREFIX}circle-complete:{circle_id}"
+    """`circle-complete:{…}`, string: the life (`feeds_redis.life`) in which what Redis holds of the circle
+    was complete. If it is another now, Redis may lack something and is filled from SQL. Kept."""
+    return beside(f"{conf.KEY_PREFIX}circle-complete", of_circle(circle_id))
 
 
 def author_complete(user_id: UserId) -> str:
-    """`photos-complete:{user}`, string: the same for `photos:{user}`. Kept."""
-    return f"{conf.KEY_PREFIX}photos-complete:{user_id}"
+    """`photos-complete:{…}`, string: the same for `photos:{user}`. Kept."""
+    return beside(f"{conf.KEY_PREFIX}photos-complete", of_author(user_id))
 
 
 def rebuilding(key: str) -> str:

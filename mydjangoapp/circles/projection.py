@@ -15,7 +15,7 @@ from django.db.models import Count
 from ..connections import broker, database
 from ..connections.redis_server import Script
 from ..homefeed import turns
-from ..homefeed.feeds_redis import client, edge, store
+from ..homefeed.feeds_redis import client, edge, life, store
 from ..models import Like, UserId, author_column, get_photo_model
 from . import keys
 
@@ -49,11 +49,10 @@ def expiry(day: date) -> int:
 
 
 def add(photo_id: int, user_id: UserId, circle_id: int | None, created_at: datetime) -> None:
-    """Adds a new photo. One round trip; one more where Redis has been restarted or emptied since the last
+    """Adds a new photo. Two round trips; one more where Redis has been restarted or emptied since the last
     call: then a worker rebuilds what it holds in the background."""
     with edge():
-        pipeline = client().pipeline(transaction=True)
-        pipeline.info("server")
+        pipeline = client().pipeline(transaction=False)
         pipeline.get(keys.author_complete(user_id))
         pipeline.get(keys.complete(circle_id or 0))
         pipeline.zadd(keys.of_author(user_id), {str(photo_id): photo_id})
@@ -64,11 +63,11 @@ def add(photo_id: int, user_id: UserId, circle_id: int | None, created_at: datet
             if is_kept(day):
                 pipeline.zadd(keys.hot(circle_id, day), {str(photo_id): 1}, nx=True)
                 pipeline.expireat(keys.hot(circle_id, day), expiry(day))
-        server, author_complete, circle_complete, *_ = pipeline.execute()
-    run_id = str(server["run_id"]).encode()
-    if author_complete != run_id:
+        author_complete, circle_complete, *_ = pipeline.execute()
+    now = life().encode()
+    if author_complete != now:
         _ask_for_rebuild(keys.of_author(user_id), "rebuild_photos_of", broker.plain(user_id))
-    if circle_id is not None and circle_complete != run_id:
+    if circle_id is not None and circle_complete != now:
         ask_for_rebuild(circle_id)
 
 
@@ -85,7 +84,7 @@ def _ask_for_rebuild(key: str, task: str, of: Any) -> None:
 def remove(photo_id: int, user_id: UserId, circle_id: int | None, *, from_author: bool = True) -> None:
     """Removes a photo that was deleted, or whose circle was. One round trip."""
     with edge():
-        pipeline = client().pipeline(transaction=True)
+        pipeline = client().pipeline(transaction=False)
         if from_author:
             pipeline.zrem(keys.of_author(user_id), str(photo_id))
         if circle_id is not None:
@@ -116,16 +115,16 @@ def count_likes(circle_id: int, day: date, likes: Iterable[Liked]) -> int:
 
 def ranking(circle_id: int, day: date, limit: int) -> list[tuple[int, int]] | None:
     """Photos and scores of a day, the best first, of equal ones the newest; None if Redis may have lost some
-    of them: it was emptied, or restarted after a crash. One round trip, and one per 1,000 photos with the
+    of them: it was emptied, or restarted after a crash. Two round trips, and one per 1,000 photos with the
     score of the last one, at most ten."""
     with edge():
-        pipeline = client().pipeline(transaction=True)
-        pipeline.info("server")
+        pipeline = client().pipeline(transaction=False)
         pipeline.get(keys.complete(circle_id))
         pipeline.zrevrange(keys.hot(circle_id, day), 0, limit + AT_ONCE - 1, withscores=True)
-        server, complete, found = pipeline.execute()
-        if complete != str(server["run_id"]).encode():
-            return None
+        complete, found = pipeline.execute()
+    if complete != life().encode():
+        return None
+    with edge():
         # Redis orders equal scores as text, so 9 comes before 10: they are sorted below.
         for _ in range(MOST_EQUALS // AT_ONCE):
             if len(found) <= limit or found[-1][1] != found[limit - 1][1]:

@@ -14,7 +14,7 @@ from more_itertools import batched, map_reduce
 from ..connections import database
 from ..connections.paging import in_pages
 from ..homefeed import turns
-from ..homefeed.feeds_redis import client, edge
+from ..homefeed.feeds_redis import client, edge, life
 from ..models import Circle, Like, UserId, author_column, author_is, get_photo_model
 from . import keys
 from .projection import AT_ONCE, KEPT_DAYS, Liked, count_likes, day_of, expiry, is_kept, remove, today
@@ -39,7 +39,7 @@ def rebuild(circle: Circle) -> int:
     likes until it has ended. A round trip per 1,000 photos, and per day of 1,000 likes.
     """
     photos = database.primary(get_photo_model()).filter(circle_id=circle.pk).order_by("id")
-    run_id = _run_id()
+    before = life(now=True)
     _forget(circle)
     number = 0
     for some in in_pages(photos.values_list("id", author_column(), "created_at"), size=AT_ONCE):
@@ -50,9 +50,9 @@ def rebuild(circle: Circle) -> int:
             if photo not in there:
                 remove(photo, user, circle.pk)
     _count_again(circle)
-    if _run_id() == run_id:
+    if life(now=True) == before:
         with edge():
-            client().set(keys.complete(circle.pk), run_id)
+            client().set(keys.complete(circle.pk), before)
     return number
 
 
@@ -60,7 +60,7 @@ def rebuild_author(user_id: UserId) -> int:
     """Makes `photos:{user}` anew from SQL; returns how many photos that are."""
     photos = database.primary(get_photo_model()).filter(author_is(user_id)).order_by("id")
     photo_ids = photos.values_list("id", flat=True)
-    run_id = _run_id()
+    before = life(now=True)
     with edge():
         client().delete(keys.of_author(user_id), keys.author_complete(user_id))
     number = 0
@@ -72,16 +72,10 @@ def rebuild_author(user_id: UserId) -> int:
         if gone := set(some) - set(photo_ids.filter(id__in=some)):
             with edge():
                 client().zrem(keys.of_author(user_id), *map(str, gone))
-    if _run_id() == run_id:
+    if life(now=True) == before:
         with edge():
-            client().set(keys.author_complete(user_id), run_id)
+            client().set(keys.author_complete(user_id), before)
     return number
-
-
-def _run_id() -> str:
-    with edge():
-        server: Any = client().info("server")
-    return str(server["run_id"])
 
 
 def _forget(circle: Circle) -> None:

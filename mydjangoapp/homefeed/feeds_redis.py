@@ -64,6 +64,16 @@ def persists() -> bool | None:
     return all(info.get("aof_enabled") for info in found)
 
 
+def life(*, now: bool = False) -> str:
+    """Names the present life of the server: another after a restart. Of a cluster's nodes, all of them, as it
+    was within the last second, or is `now`. One round trip. Raises `FeedsUnavailable`, `FeedsRefused`."""
+    with edge():
+        if store().is_cluster:
+            return store().lives(now=now)
+        server: Any = client().info("server")
+    return str(server["run_id"])
+
+
 def oldest_version() -> tuple[int, ...]:
     """The version of the oldest server, as Redis counts. Raises `FeedsUnavailable`."""
     with edge():

@@ -35,6 +35,7 @@ _ABANDONED: dict[str, Callable[[UserId], str]] = {
     "followers-next-marks": keys.next_marks,
     "floor": keys.floor,
 }
+_OF_CIRCLES = ("circle-complete", "photos-complete")  # without them a worker builds from SQL
 _OF_FANOUT = {"fanout": keys.fanout, "fanout-built": keys.built}
 _OF_USER = _OF_LIST | _ABANDONED
 
@@ -68,6 +69,8 @@ def read(name: bytes) -> OldKey | None:
         return None
     if word in _OF_FANOUT:
         return OldKey(text, word, of) if of.isdecimal() else None
+    if word in _OF_CIRCLES:
+        return None if "{" in of else OldKey(text, word, of)
     make = _OF_USER.get(word)
     return None if make is None or _makes(make, text) else OldKey(text, word, of)
 
@@ -143,7 +146,7 @@ def _name_authors_of_ended() -> None:
 def move(names: Iterable[bytes], report: Report) -> None:
     """Moves those of these keys that are old, and adds to the report. See `move_all`."""
     old = [key for name in names if (key := read(name))]
-    abandoned = [key.name for key in old if key.word in _ABANDONED]
+    abandoned = [key.name for key in old if key.word in _ABANDONED or key.word in _OF_CIRCLES]
     to_rename = [(key, _OF_LIST[key.word](key.of)) for key in old if key.word in _OF_LIST]
     authors = _authors([key.of for key in old if key.word in _OF_FANOUT])
     for key in old:

@@ -52,7 +52,7 @@ def as_before(redis: Any, users: list[Any], photos: list[int]) -> None:
 
 def content(redis: Any) -> dict[bytes, bytes]:
     """Everything that has to be there after a move, but for what this version makes anew."""
-    words = ("floor", "token", "relations", "likes", "homefeed-build")
+    words = ("floor", "token", "relations", "likes", "homefeed-build", "settling", "rescuing")
     return {
         name: redis.dump(name)
         for name in redis.scan_iter()
