@@ -119,8 +119,9 @@ test-matrix: $(VENV)/dev
 matrix: $(VENV)/dev ## the tests on every Python and Django there is here; ARGS="-s lowest"
 	@$(BIN)/nox $(ARGS)
 
-faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, and with RabbitMQ and PostgreSQL beside it
+faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, with RabbitMQ and PostgreSQL beside it, and on a cluster
 	@$(MAKE) -s -j2 -Otarget faults-redis faults-rabbitmq
+	@$(MAKE) -s faults-cluster
 
 faults-redis: $(VENV)/dev
 	@FAULT_FINDINGS="$(FINDINGS)/Redis as broker, SQLite.json" $(PYTEST) -m fault tests/faults $(ARGS)
@@ -128,6 +129,11 @@ faults-redis: $(VENV)/dev
 faults-rabbitmq: $(VENV)/dev
 	@TEST_ON="postgres rabbitmq" FAULT_FINDINGS="$(FINDINGS)/RabbitMQ as broker, PostgreSQL.json" \
 	  $(PYTEST) -m fault tests/faults $(ARGS)
+
+faults-cluster: $(VENV)/dev
+	@TEST_ON=cluster FAULT_FINDINGS="$(FINDINGS)/Redis Cluster, three primaries.json" $(PYTEST) -m fault \
+	  tests/faults/test_cluster_nodes.py tests/faults/test_kills.py tests/faults/test_messages.py \
+	  tests/faults/test_graph_meanwhile.py $(ARGS)
 
 reliability: faults ## the same, and docs/RELIABILITY.md from what was found
 	@$(BIN)/python -m tests.faults.table $(FINDINGS)/*.json

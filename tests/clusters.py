@@ -19,6 +19,18 @@ def move_slot(servers: ClusterServers, key: str, source: RedisServer, target: Re
     """Moves the slot of a key, with that key, as a resharding ends."""
     begin_to_move(key, source, target)
     client_of(source).migrate("127.0.0.1", target.port, key, 0, 5_000)
+    _end_to_move(servers, key, source, target)
+
+
+def move_whole_slot(servers: ClusterServers, key: str, source: RedisServer, target: RedisServer) -> None:
+    """Moves the slot of a key with all that is in it, one key after the other."""
+    begin_to_move(key, source, target)
+    while names := client_of(source).execute_command("CLUSTER GETKEYSINSLOT", slot_of(key), 1):
+        client_of(source).migrate("127.0.0.1", target.port, names[0], 0, 5_000)
+    _end_to_move(servers, key, source, target)
+
+
+def _end_to_move(servers: ClusterServers, key: str, source: RedisServer, target: RedisServer) -> None:
     for server in (target, source):
         client_of(server).execute_command("CLUSTER SETSLOT", slot_of(key), "NODE", name_of(target))
     wait_until(

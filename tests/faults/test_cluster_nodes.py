@@ -1,0 +1,95 @@
+"""Nodes of the feeds' cluster that stop, die and hand their slots over, in mid-chain."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from devtools.cluster import ClusterServers, client_of
+from devtools.servers import RedisServer, Server
+from mydjangoapp.connections.hash_tags import slot_of
+from mydjangoapp.homefeed import keys
+from tests import servers
+from tests.clusters import move_whole_slot, owner
+from tests.faults.trial import Trial
+
+pytestmark = [
+    pytest.mark.fault,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(
+        not isinstance(servers.REDIS, ClusterServers), reason="needs a cluster: TEST_ON=cluster"
+    ),
+]
+Workers = Callable[..., Server]
+WHICH = [
+    pytest.param("the author's"),
+    pytest.param("another"),
+]
+
+
+def node(which: str, trial: Trial) -> RedisServer:
+    """The author's node, or one that has neither the author's list nor what all fan-outs share."""
+    ours: RedisServer = owner(servers.REDIS, keys.followers(trial.author.pk))
+    if which == "the author's":
+        return ours
+    shared = {owner(servers.REDIS, key).port for key in (keys.ended(), keys.queue(), keys.settling())}
+    others: list[RedisServer] = [server for server in servers.REDIS.primaries if server is not ours]
+    unshared: list[RedisServer] = [server for server in others if server.port not in shared]
+    return (unshared or others)[0]
+
+
+def under_way(trial: Trial, workers: Workers) -> None:
+    """A chain of some seconds, in its middle."""
+    trial.follow()
+    workers(MYDJANGOAPP_BATCH_SIZE="500")
+    trial.upload()
+    trial.wait_until_on_its_way()
+
+
+@pytest.mark.row(17, "a node of the cluster stands still for 6 s", "everyone once, when it is back")
+@pytest.mark.parametrize("which", WHICH)
+def test_a_node_stands_still(trial: Trial, workers: Workers, which: str) -> None:
+    under_way(trial, workers)
+    stopped = node(which, trial)
+    stopped.signal(signal.SIGSTOP)
+    try:
+        time.sleep(6)  # the fault itself, not a wait for something: twice the fence
+    finally:
+        stopped.signal(signal.SIGCONT)
+    servers.REDIS.wait_until_well()
+    trial.healed()
+    trial.judge(seconds=60)
+
+
+@pytest.mark.row(17, "SIGKILL of a node of the cluster, and its restart", "everyone once, when it is back")
+@pytest.mark.parametrize("which", WHICH)
+def test_a_node_is_killed_and_started_again(trial: Trial, workers: Workers, which: str) -> None:
+    under_way(trial, workers)
+    killed = node(which, trial)
+    killed.kill()
+    killed.start()
+    servers.REDIS.wait_until_well()
+    trial.healed()
+    trial.judge(seconds=60)
+
+
+@pytest.mark.row(18, "slots move to another node, key by key", "everyone once, and no hole")
+def test_slots_move(trial: Trial, workers: Workers, redis: Any) -> None:
+    under_way(trial, workers)
+    last = str(trial.present[-1])
+    homes = [keys.homefeed(user) for user in (*trial.present[-20:], trial.author.pk)]
+    homes.append(keys.followers(trial.author.pk))
+    for slot in {slot_of(key) for key in homes}:
+        key = next(key for key in homes if slot_of(key) == slot)
+        source = owner(servers.REDIS, key)
+        target = next(server for server in servers.REDIS.primaries if server is not source)
+        move_whole_slot(servers.REDIS, key, source, target)
+    servers.REDIS.wait_until_well()
+    trial.healed()
+    trial.judge(seconds=60)
+    moved = owner(servers.REDIS, keys.homefeed(last))
+    assert client_of(moved).llen(keys.homefeed(last)) == 1
