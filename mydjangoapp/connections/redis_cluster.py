@@ -28,6 +28,7 @@ from redis.exceptions import (
     MovedError,
     ReadOnlyError,
     RedisClusterException,
+    RedisError,
     ResponseError,
     TimeoutError,
     TryAgainError,
@@ -263,7 +264,7 @@ class Cluster(CoreCommands):
         """The replies of commands of any slots, each with redis-py's options. One round trip per node.
 
         Commands without a key go where the one after them goes, the last where the one before. With
-        `raises=False` an error of a command is its reply.
+        `raises=False` an error of a command is its reply, also where its node does not answer.
         """
         keys = _filled([key_of(command) for command, _ in commands])
         of_node: defaultdict[Node, list[int]] = defaultdict(list)
@@ -271,15 +272,14 @@ class Cluster(CoreCommands):
             of_node[self._owner(key)].append(index)
         replies: list[Any] = [None] * len(commands)
         for node, indexes in of_node.items():
-            for index, reply in zip(
-                indexes, self._run_at(node, [commands[index] for index in indexes]), strict=True
-            ):
+            some = self._run_at(node, [commands[index] for index in indexes])
+            for index, reply in zip(indexes, some, strict=True):
+                is_elsewhere = isinstance(reply, ConnectionError) and self._owner(keys[index]) != node
+                if is_elsewhere or isinstance(reply, _REDIRECTIONS):
+                    reply = self._again(keys[index], *commands[index])
+                if raises and isinstance(reply, Exception):
+                    raise reply
                 replies[index] = reply
-        for index, reply in enumerate(replies):
-            if isinstance(reply, (*_REDIRECTIONS, ConnectionError)):
-                replies[index] = self._again(keys[index], *commands[index])
-            if raises and isinstance(replies[index], Exception):
-                raise replies[index]
         return replies
 
     def _run_at(self, node: Node, commands: Sequence[tuple[Command, dict[str, Any]]]) -> Sequence[Any]:
@@ -291,17 +291,14 @@ class Cluster(CoreCommands):
 
         try:
             return self.at(node, run)
-        except TimeoutError:
-            raise
-        except ConnectionError as error:
-            return [error] * len(commands)  # each is sent again, to the slot's new node if there is one
+        except (ConnectionError, TimeoutError) as error:
+            self.topology.refresh()
+            return [error] * len(commands)
 
     def _again(self, key: Any, command: Command, options: dict[str, Any]) -> Any:
         try:
             return self._where(key, lambda client, asking: _one(client, command, options, asking))
-        except (ConnectionError, TimeoutError):
-            raise
-        except Exception as error:
+        except RedisError as error:
             return error
 
     def _where(self, key: Any, do: Callable[[Redis, bool], Answer]) -> Answer:

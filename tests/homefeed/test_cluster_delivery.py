@@ -210,6 +210,29 @@ def test_a_node_that_went_back_in_time_has_the_rest_looked_at(redis: Any, forgot
     assert outcome(1, users).doubled == (10 if forgot_only else 0)
 
 
+def test_fanouts_of_other_nodes_are_counted_and_settled_meanwhile(
+    redis: Any, servers: ClusterServers, settings: Any
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "SETTLE_SECONDS": 0.001}
+    shared = owner(servers, keys.ended())
+    stopped = next(server for server in servers.primaries if server is not shared)
+    theirs = next(a for a in range(100, 200) if owner(servers, keys.followers(a)) is stopped)
+    others = next(a for a in range(100, 200) if owner(servers, keys.followers(a)) is shared)
+    for photo, author in ((1, theirs), (2, others)):
+        batch = delivery.begin(Message(photo, author), Beginning(without_followers=True))
+        assert delivery.serve(batch, Orders()).status is Status.ENDED
+    stopped.signal(signal.SIGSTOP)
+    try:
+        ended, _ = delivery.take_ended(500)
+        assert [one.photo_id for one in ended] == [2]
+        assert [one is None for one in delivery.counters([(1, theirs), (2, others)])] == [True, False]
+    finally:
+        stopped.signal(signal.SIGCONT)
+    servers.wait_until_well()
+    breaker_of.cache_clear()
+    assert sorted(one.photo_id for one in delivery.take_ended(500)[0]) == [1, 2], "and it is not forgotten"
+
+
 def test_a_slot_on_the_move_takes_pushes_and_keeps_its_floor(redis: Any, servers: ClusterServers) -> None:
     """The list has moved to the other node, its floor has not: trimmed without it, it would have a hole."""
     users = fill(AUTHOR, 10)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError
 
 from ...models import UserId
 from .. import keys, scripts
@@ -61,7 +61,7 @@ def counters(fanouts: Sequence[tuple[int, UserId]]) -> list[Counters | None]:
 
 
 def _read(photo_id: int, answer: Any) -> Counters | None:
-    if isinstance(answer, ResponseError):
+    if isinstance(answer, RedisError):
         logger.error("the counters of photo %s cannot be read: %s", photo_id, answer)
         return None
     values, now = answer

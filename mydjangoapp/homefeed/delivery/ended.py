@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from redis.exceptions import ConnectionError, TimeoutError
+
 from ...conf import conf
 from ...models import UserId
 from .. import keys, scripts
@@ -45,8 +47,12 @@ def take_ended(most: int) -> tuple[list[Ended], int]:
             pipeline.hmget(keys.fanout(author, photo_id), FIGURES)
         answers = pipeline.execute(raise_on_error=False)
         found = [_read(*fanout, answer) for fanout, answer in zip(fanouts, answers, strict=True)]
-        # Cancelled, or begun again by the rescue: it has not ended.
-        if gone := [member for member, one in zip(members, found, strict=True) if one is None]:
+        # Cancelled, or begun again by the rescue: it has not ended. Of a node that is away nobody knows.
+        told = [not isinstance(answer, (ConnectionError, TimeoutError)) for answer in answers]
+        gone = [
+            member for member, one, is_told in zip(members, found, told, strict=True) if is_told and not one
+        ]
+        if gone:
             client().zrem(keys.ended(), *gone)
     return [one for one in found if one], number - len(members)
 
