@@ -12,7 +12,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError, TimeoutError
+from redis.exceptions import (
+    ClusterDownError,
+    ConnectionError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
 
 from ...conf import conf
 from ...connections.hash_tags import SLOTS, slot_of
@@ -178,16 +186,16 @@ class _Calls:
             except NoScriptError:
                 self._waiting.popleft()
                 self._waiting.append((users, by_text))
-                self._connection.send_command(*by_text)
+                self._connection.send_command(*by_text, check_health=False)
                 return True
             self._waiting.popleft()
             self._note_time(float(reply[1]))
             self._pushes._read(reply, users, self._outcome)
             self._send()
-        except (ConnectionError, TimeoutError) as error:
-            self._lose(error)
+        except (ConnectionError, TimeoutError, ReadOnlyError, ClusterDownError) as error:
+            self._lose(error)  # the last two: another node has taken its place, or will
         except ResponseError:
-            # Out of memory, or no primary any more: others may have done their part, so all is done again.
+            # Out of memory: the other nodes may have done their part, and all is done again.
             self._disconnect()
             raise
         return True
@@ -207,7 +215,9 @@ class _Calls:
         arguments = self._pushes._arguments(deadline, users)
         by_hash, by_text = scripts.push_many.commands(self._pushes._redis, [], arguments)
         self._waiting.append((users, by_text))
-        self._connection.send_packed_command(self._connection.pack_command(*by_hash))
+        packed = self._connection.pack_command(*by_hash)
+        # A health check would read the answer to a call that is under way for its own.
+        self._connection.send_packed_command(packed, check_health=len(self._waiting) == 1)
 
     def _note_time(self, now: float) -> None:
         # Told before it is read here: the difference is never too large, so no deadline is too late.
