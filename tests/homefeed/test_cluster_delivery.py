@@ -221,6 +221,7 @@ def test_fanouts_of_other_nodes_are_counted_and_settled_meanwhile(
     for photo, author in ((1, theirs), (2, others)):
         batch = delivery.begin(Message(photo, author), Beginning(without_followers=True))
         assert delivery.serve(batch, Orders()).status is Status.ENDED
+    wait_until(lambda: len(delivery.take_ended(500)[0]) == 2, seconds=10, what="both may be settled")
     stopped.signal(signal.SIGSTOP)
     try:
         ended, _ = delivery.take_ended(500)
