@@ -73,26 +73,28 @@ class Topology:
         self._lock = Lock()
         self._asked: RedisCluster | None = None
         self._refreshed_at = 0.0
-        self._owners: list[Node | None] | None = None
+        self._owners: tuple[list[Node], list[int]] | None = None
         self.lives: tuple[str, float] = "", -math.inf
 
     def owner(self, slot: int) -> Node:
         """The primary of a slot. Raises `ConnectionError` if no node can be asked, or nobody has it."""
-        node = self.owners()[slot]
-        if node is None:
+        nodes, numbers = self.owners()
+        if numbers[slot] < 0:
             raise ConnectionError(f"no node serves slot {slot}")
-        return node
+        return nodes[numbers[slot]]
 
-    def owners(self) -> list[Node | None]:
-        """The primaries of all slots. Raises `ConnectionError` if no node can be asked."""
+    def owners(self) -> tuple[list[Node], list[int]]:
+        """Nodes, and for each slot the number of its primary among them; -1 where nobody serves it. Raises
+        `ConnectionError` if no node can be asked."""
         if self._owners is None:
-            nodes: dict[str, Node] = {}
+            nodes: dict[Node, int] = {}
             known = self._cluster().nodes_manager.slots_cache
             primaries = [known[slot][0] if known.get(slot) else None for slot in range(SLOTS)]
-            self._owners = [
-                None if one is None else nodes.setdefault(one.name, Node(one.host, one.port))
+            numbers = [
+                -1 if one is None else nodes.setdefault(Node(one.host, one.port), len(nodes))
                 for one in primaries
             ]
+            self._owners = list(nodes), numbers
         return self._owners
 
     def primaries(self) -> list[Node]:

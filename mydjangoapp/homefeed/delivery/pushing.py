@@ -6,7 +6,7 @@ import logging
 import secrets
 import time
 from binascii import crc_hqx
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -116,18 +116,17 @@ class Pushes:
             self._cluster.topology.refresh()
 
     def _by_node(self, users: Sequence[bytes], outcome: Outcome) -> dict[Node, deque[bytes]]:
-        owners, state = self._cluster.topology.owners(), self._state
-        groups: defaultdict[Node, deque[bytes]] = defaultdict(deque)
-        for user in users:
-            if b"}" in user:
-                owner = owners[slot_of(keys.homefeed(user.decode()))]
-            else:
-                owner = owners[crc_hqx(user, state) % SLOTS]
-            if owner is None:
-                outcome.unsure.append(user)
-            else:
-                groups[owner].append(user)
-        return groups
+        nodes, numbers = self._cluster.topology.owners()
+        groups: list[list[bytes]] = [[] for _ in range(len(nodes) + 1)]  # the last: nobody serves their slots
+        state, crc = self._state, crc_hqx
+        if b"}" in b" ".join(users):
+            for user in users:
+                groups[numbers[slot_of(keys.homefeed(user.decode()))]].append(user)
+        else:
+            for user in users:
+                groups[numbers[crc(user, state) % SLOTS]].append(user)
+        outcome.unsure += groups.pop()
+        return {node: deque(some) for node, some in zip(nodes, groups, strict=True) if some}
 
     def _read(self, reply: list[Any], users: Sequence[bytes], outcome: Outcome) -> None:
         is_late, _, elsewhere, refused, error = reply
