@@ -111,7 +111,7 @@ test-sites: $(VENV)/dev
 
 # Sites of somebody else's on every supported Django, and on the lowest versions of everything.
 ON_THE_MATRIX := tests/hosts tests/test_site.py tests/test_testing.py tests/test_feeds.py \
-  tests/api/test_upload_api.py tests/api/test_feed_api.py
+  tests/api/test_upload_api.py tests/api/test_feed_api.py tests/connections/test_redis_cluster.py
 
 test-matrix: $(VENV)/dev
 	@$(BIN)/nox -s lowest "django-3.12(6.0)" "django-3.13(6.1)" -- -m "slow or not slow" $(ON_THE_MATRIX)
@@ -151,6 +151,7 @@ bench: $(VENV)/dev ## the engine beside the naive way, on one Redis (installs De
 	@$(BIN)/python -m benchmarks.uploads
 	@$(BIN)/python -m benchmarks.events
 	@$(BIN)/python -m benchmarks.follows
+	@$(BIN)/python -m benchmarks.cluster
 
 $(VENV)/docs: $(VENV)/site pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
