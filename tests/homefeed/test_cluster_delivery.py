@@ -165,7 +165,10 @@ def test_a_call_that_sleeps_in_a_stopped_node_wakes_before_the_fence(
     assert there.doubled == int(str(users[1]).encode() in names[1:2]), "only whom this test pushed to twice"
 
 
-def test_a_stopped_node_does_not_keep_the_others_from_theirs(redis: Any, servers: ClusterServers) -> None:
+def test_a_stopped_node_does_not_keep_the_others_from_theirs(
+    redis: Any, servers: ClusterServers, settings: Any
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "MAX_ATTEMPTS": 2}
     users = fill(AUTHOR, 40)
     stopped = next(
         server
@@ -181,6 +184,11 @@ def test_a_stopped_node_does_not_keep_the_others_from_theirs(redis: Any, servers
         with pytest.raises(FeedsUnavailable, match="REDIS_URL"):
             delivery.serve(batch, Orders())
         assert outcome(1, others) == ALL_ONCE
+        for _ in range(3):
+            again = claim(1, redelivered=True)
+            assert again.verdict is Verdict.TAKEOVER, "it is not given up because a node is away"
+            with pytest.raises(FeedsUnavailable):
+                delivery.serve(again, Orders())
     finally:
         stopped.signal(signal.SIGCONT)
     servers.wait_until_well()

@@ -14,12 +14,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ... import failpoints
 from ...conf import conf
-from ...exceptions import FeedsUnavailable
+from ...exceptions import FeedError, FeedsUnavailable
 from ...models import UserId
 from .. import keys, queue, scripts, turns
 from ..feeds_redis import client, edge
@@ -132,12 +133,22 @@ def serve(batch: Batch, enqueue: Callable[[int], bool]) -> Served:
             order.join()
             order.link = link
             order()
+    except FeedsUnavailable:
+        _give_back(batch)
+        raise
     finally:
         order.join()
     if status is Status.OVER:
         order.make_sure(time.monotonic() + conf.LEASE_SECONDS)
     is_due = status is Status.ENDED and _is_settling_due(batch, ended_at)
     return Served(status, is_due)
+
+
+def _give_back(batch: Batch) -> None:
+    """Uncounts a start that a node has kept from getting any further. While the author's own node is away
+    nothing is counted at all."""
+    with suppress(FeedError):
+        scripts.give_back([keys.fanout(batch.author_id, batch.photo_id)], [batch.token])
 
 
 def _commit(batch: Batch, pushed: _Pushed) -> tuple[Status, int, bytes]:
