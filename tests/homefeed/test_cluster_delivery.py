@@ -166,9 +166,10 @@ def test_a_call_that_sleeps_in_a_stopped_node_wakes_before_the_fence(
 
 
 def test_a_stopped_node_does_not_keep_the_others_from_theirs(
-    redis: Any, servers: ClusterServers, settings: Any
+    redis: Any, servers: ClusterServers, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "MAX_ATTEMPTS": 2}
+    monkeypatch.setattr(cluster, "READ_AT_ONCE", 4)
     users = fill(AUTHOR, 40)
     stopped = next(
         server

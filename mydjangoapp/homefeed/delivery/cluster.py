@@ -176,10 +176,11 @@ class _Pushed:
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._pushes = Pushes(batch.photo_id)
-        self.reached = self.gone = self.refused = 0
+        self.reached = self.gone = self.refused = self._unsure = 0
 
     def all_of_it(self) -> bool:
-        """Pushes to everybody; False if the follower list is another by now. Raises `FeedsUnavailable`."""
+        """Pushes to everybody; False if the follower list is another by now. Raises `FeedsUnavailable`, when
+        all have it whose nodes answer."""
         batch = self._batch
         if batch.start == 0:
             self._push([str(batch.author_id).encode()], guarded=True)
@@ -194,6 +195,11 @@ class _Pushed:
             self._push(plain, guarded=batch.is_guarded)
             self._push(guarded, guarded=True)
             failpoints.reach("served", batch.photo_id)
+        if self._unsure:
+            raise FeedsUnavailable(
+                f"{self._unsure:,} feeds are on nodes that do not answer; the batch is taken up again. "
+                "Check the nodes that MYDJANGOAPP['REDIS_URL'] leads to."
+            )
         return True
 
     def _read(self, first: int, last: int) -> Any:
@@ -214,10 +220,6 @@ class _Pushed:
             last = self._pushes.push(again.elsewhere, void_at=0.0, one_by_one=True)
             refused += again.refused + last.refused
             unsure = [*again.unsure, *last.unsure, *last.elsewhere]
-        if unsure:
-            raise FeedsUnavailable(
-                f"{len(unsure):,} of {len(users):,} feeds are on nodes that do not answer; the batch is "
-                "taken up again. Check the nodes that MYDJANGOAPP['REDIS_URL'] leads to."
-            )
+        self._unsure += len(unsure)
         self.refused += refused
         self.reached += len(users) - refused
