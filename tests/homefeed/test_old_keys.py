@@ -136,10 +136,10 @@ def test_everything_is_there_under_its_new_name(site: Site) -> None:
     assert any(b"fanout-built" in name for name in before)
     site.become_old()
     assert content(redis) != before
-    assert warnings() == ["mydjangoapp.W010"]
+    assert "mydjangoapp.W010" in warnings()
     assert "keys moved" in migrate_keys()
     assert content(redis) == before
-    assert warnings() == []
+    assert "mydjangoapp.W010" not in warnings()
     assert migrate_keys() == "0 keys moved, 0 dropped\n"
     assert content(redis) == before
 
