@@ -86,7 +86,8 @@ class Topology:
     def owners(self) -> tuple[list[Node], list[int]]:
         """Nodes, and for each slot the number of its primary among them; -1 where nobody serves it. Raises
         `ConnectionError` if no node can be asked."""
-        if self._owners is None:
+        owners = self._owners
+        if owners is None:
             nodes: dict[Node, int] = {}
             known = self._cluster().nodes_manager.slots_cache
             primaries = [known[slot][0] if known.get(slot) else None for slot in range(SLOTS)]
@@ -94,8 +95,8 @@ class Topology:
                 -1 if one is None else nodes.setdefault(Node(one.host, one.port), len(nodes))
                 for one in primaries
             ]
-            self._owners = list(nodes), numbers
-        return self._owners
+            self._owners = owners = list(nodes), numbers
+        return owners
 
     def primaries(self) -> list[Node]:
         """All primaries."""

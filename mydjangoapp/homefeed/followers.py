@@ -89,7 +89,7 @@ def _void_feeds(changes: Sequence[Change]) -> None:
     users = [change.follower_id for change in changes]
     new = [change.follower_id for change in changes if change.verb == "follow"]
     with edge():
-        client().delete(*keys.of_many((keys.relations,), users), *keys.of_many((keys.floor, keys.token), new))
+        client().delete(*keys.of_many((keys.relations,), users), *keys.of_many((keys.token, keys.floor), new))
 
 
 def exist(author_id: UserId) -> bool:

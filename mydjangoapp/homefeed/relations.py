@@ -16,7 +16,8 @@ def changed(*user_ids: UserId) -> None:
 def drop_feeds(*user_ids: UserId) -> None:
     """Voids these users' lists, which hold photos that no longer belong there: they are rebuilt at the
     next read. One round trip, repeatable."""
-    kept = (keys.homefeed, keys.floor, keys.token, keys.relations)
+    # The token first: on a cluster a build may be swapped in between.
+    kept = (keys.token, keys.floor, keys.homefeed, keys.relations)
     with edge():
         client().unlink(*keys.of_many(kept, user_ids))
 

@@ -122,6 +122,28 @@ def test_a_batch_is_taken_over_by_its_own_message_and_the_first_claim_is_lost(re
     assert redis.hget(keys.fanout(AUTHOR, 1), "reached") == b"10"
 
 
+def test_takeovers_of_a_chain_that_is_full_order_nothing_more() -> None:
+    """While a node is away each of them would multiply otherwise."""
+    fill(AUTHOR, 55)
+    claim(1)
+    claim(1, 10)
+    for cursor in (0, 10, 0, 10):
+        again = claim(1, cursor, redelivered=True)
+        assert (again.verdict, again.start, again.link) == (Verdict.TAKEOVER, cursor, -1)
+
+
+def test_whoever_begins_anew_waits_for_claims_that_the_hash_no_longer_shows(redis: Any) -> None:
+    fill(AUTHOR, 25)
+    claim(1)
+    redis.hset(keys.state(AUTHOR), "generation", "another")  # the list was rebuilt
+    anew = claim(1, 0)
+    assert (anew.verdict, anew.is_guarded, anew.wait) == (Verdict.START, True, FENCE)
+    redis.hset(keys.fanout(AUTHOR, 1), "run", "another")  # a fail-over
+    after = claim(1, 10)
+    assert (after.verdict, after.is_guarded) == (Verdict.NEXT, True)
+    assert 0 < after.wait <= FENCE
+
+
 def test_two_who_know_no_fence_push_twice() -> None:
     users = fill(AUTHOR, 10)
     dead = claim(1)

@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ... import failpoints
@@ -59,9 +59,8 @@ def claim(message: Message) -> Batch:
 
 def begin(message: Message, beginning: Beginning) -> Batch:
     """See `claiming.begin`; pushes nothing yet. Three round trips."""
-    if not beginning.guard and _has_begun(message.photo_id, message.author_id):
-        beginning = Beginning(True, beginning.attempts, beginning.without_followers, beginning.pull_above)
-    return _claim(message, beginning)
+    guard = beginning.guard or message.retried or _has_begun(message.photo_id, message.author_id)
+    return _claim(message, replace(beginning, guard=guard))
 
 
 def _has_begun(photo_id: int, author_id: UserId) -> bool:
@@ -111,7 +110,7 @@ def _note_taken(message: Message) -> None:
     """Only the rescue asks: without it, it waits for longer."""
     try:
         queue.note_taken(message.sent_at)
-    except FeedsUnavailable as error:
+    except FeedError as error:
         logger.warning("the message of photo %s is not counted: %s", message.photo_id, error)
 
 
@@ -165,7 +164,7 @@ def _is_settling_due(batch: Batch, ended_at: bytes) -> bool:
     try:
         note_end(batch.photo_id, batch.author_id, float(ended_at))
         return turns.begin(keys.settling(), conf.SETTLE_SECONDS)
-    except FeedsUnavailable as error:
+    except FeedError as error:
         logger.warning("photo %s has ended and is settled later: %s", batch.photo_id, error)
         return False
 

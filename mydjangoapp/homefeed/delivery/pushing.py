@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 from binascii import crc_hqx
@@ -35,8 +36,10 @@ logger = logging.getLogger(__name__)
 USERS_PER_CALL = 100  # about 0.1 ms of a node
 CALLS_IN_FLIGHT = 2  # to each node, so that it never waits for Python
 
-_clock_ahead: dict[tuple[str, Node], float] = {}
-"""By how much nodes' clocks are ahead of this process's monotonic one, as their last answers said."""
+CLOCK_SECONDS = 10.0  # after which a node is asked for its time again: clocks are slewed
+
+_clock_ahead: dict[tuple[str, Node], tuple[float, float]] = {}
+"""By how much nodes' clocks are ahead of this process's monotonic one, by their last answers; and when."""
 
 
 def new_token() -> str:
@@ -165,7 +168,8 @@ class _Calls:
             return
         try:
             self._connection = self._client.connection_pool.get_connection()
-            if self._void_at and self._clock not in _clock_ahead:
+            noted_at = _clock_ahead.get(self._clock, (0.0, -math.inf))[1]
+            if self._void_at and time.monotonic() - noted_at > CLOCK_SECONDS:
                 self._connection.send_command("TIME")
                 seconds, microseconds = self._connection.read_response()
                 self._note_time(int(seconds) + int(microseconds) / 1e6)
@@ -210,7 +214,7 @@ class _Calls:
         if not self._users:
             return
         users = [self._users.popleft() for _ in range(min(USERS_PER_CALL, len(self._users)))]
-        deadline = self._void_at + _clock_ahead[self._clock] if self._void_at else 0.0
+        deadline = self._void_at + _clock_ahead[self._clock][0] if self._void_at else 0.0
         arguments = self._pushes._arguments(deadline, users)
         by_hash, by_text = scripts.push_many.commands(self._pushes._redis, [], arguments)
         self._waiting.append((users, by_text))
@@ -220,7 +224,8 @@ class _Calls:
 
     def _note_time(self, now: float) -> None:
         # Told before it is read here: the difference is never too large, so no deadline is too late.
-        _clock_ahead[self._clock] = now - time.monotonic()
+        read_at = time.monotonic()
+        _clock_ahead[self._clock] = now - read_at, read_at
         breaker_of(self._url).reset()
 
     def _lose(self, error: RedisError | None = None) -> None:

@@ -10,7 +10,8 @@
 --
 -- Fields of the hash as claim.lua has them, and: cursor (next follower whom no batch has), open (see
 -- open_batches.lua), run (of this server, when the batch before was claimed), sent (the cursor for which a
--- message was sent), done (followers whose batches are committed).
+-- message was sent), done (followers whose batches are committed), fence (until when claims that this server
+-- has lost may still push).
 --
 -- A batch that is claimed for the first time may push without looking, until `fence` seconds later. Whoever
 -- takes it over waits for that and looks. After a restart or fail-over of this server, which may have taken
@@ -34,7 +35,7 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local f = redis.call('HMGET', fanout, 'cursor', 'generation', 'beat', 'ended', 'synced', 'total', 'reached',
-  'attempts', 'attempted', 'started', 'guard', 'run', 'open', 'sent', 'done')
+  'attempts', 'attempted', 'started', 'guard', 'run', 'open', 'sent', 'done', 'fence')
 local function refused(verdict, length, attempts)
   return {verdict, 0, 0, 0, 0, 0, length or 0, attempts or 0, '', '', 0, '0', -1}
 end
@@ -50,7 +51,7 @@ if not cursor or lost_its_list then
   if attempts_before >= max_attempts then return refused('exhausted', length, attempts_before) end
   guard = guard or lost_its_list
   local stop = math.min(batch, length)
-  local void = guard and 0 or now + fence
+  local void = guard and not lost_its_list and 0 or now + fence  -- the claims of before may still push
   local enqueue = stop < length and in_flight > 1 and stop or -1
   redis.call('DEL', fanout)
   redis.call('HSET', fanout, 'cursor', stop, 'guard', guard and 1 or 0, 'generation', generation,
@@ -59,23 +60,26 @@ if not cursor or lost_its_list then
     'open', as_text({{start = 0, stop = stop, token = nonce, claimed = now, void = void}}))
   redis.call('SADD', under_way, photo)
   return {'start', 0, stop, 0, 0, 0, length, attempts_before + 1, tostring(now), generation, guard and 1 or 0,
-    '0', enqueue}
+    lost_its_list and tostring(fence) or '0', enqueue}
 end
 
+local fenced_until = tonumber(f[16] or 0)  -- until then claims that this server has lost may push
 if run ~= f[12] then
-  f[11] = '1'
-  redis.call('HSET', fanout, 'guard', 1, 'run', run)
+  f[11], fenced_until = '1', now + fence
+  redis.call('HSET', fanout, 'guard', 1, 'run', run, 'fence', string.format('%.6f', fenced_until))
 end
 local batches, reached, done = open_batches(f[13]), tonumber(f[7]), tonumber(f[15])
 local attempts, attempted = tonumber(f[8]), tonumber(f[9])
 local function granted(verdict, b, is_due, enqueue)
   return {verdict, b.start, b.stop, is_due and 1 or 0, cursor, reached, total, attempts, f[10], generation,
-    b.void > 0 and verdict ~= 'takeover' and 0 or 1, string.format('%.6f', math.max(0, b.void - now)),
+    (verdict == 'takeover' or f[11] == '1') and 1 or 0, string.format('%.6f', math.max(0, b.void - now)),
     enqueue}
 end
 for _, b in ipairs(batches) do
   -- The reply of this very call was lost; its order to enqueue with it.
-  if b.token == nonce then return granted('takeover', b, false, cursor < length and cursor or -1) end
+  if b.token == nonce then
+    return granted('takeover', b, false, cursor < length and #batches < in_flight and cursor or -1)
+  end
 end
 local idle = now - tonumber(f[3])
 local stalled = idle < 0 or idle >= lease  -- below zero: this server's clock was set back
@@ -103,12 +107,13 @@ end
 local is_due = now - tonumber(f[5]) >= 1 or old
 local verdict, enqueue = 'takeover', -1
 if old then
-  old.token, old.claimed = nonce, now
-  if cursor < length then enqueue = cursor end  -- one message too many does no harm
+  old.token, old.claimed, old.void = nonce, now, math.max(old.void, fenced_until)
+  -- One message too many does no harm. Where as many are under way as may be, one that ends orders it.
+  if cursor < length and #batches < in_flight then enqueue = cursor end
 else
   verdict = 'next'
   old = {start = cursor, stop = math.min(cursor + batch, length), token = nonce, claimed = now,
-    void = f[11] == '1' and 0 or now + fence}
+    void = f[11] == '1' and fenced_until or now + fence}
   batches[#batches + 1] = old
   cursor = old.stop
   if cursor < length and #batches < in_flight then enqueue = cursor end
@@ -116,5 +121,5 @@ end
 redis.call('HSET', fanout, 'cursor', cursor, 'beat', now, 'open', as_text(batches),
   'synced', is_due and now or f[5], 'sent', math.max(enqueue, tonumber(f[14])))
 local answer = granted(verdict, old, is_due, enqueue)
-if verdict == 'next' then answer[12] = '0' end  -- nobody has pushed any of it before
+if answer[11] == 0 then answer[12] = '0' end  -- nobody has pushed any of it before
 return answer
