@@ -10,7 +10,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
 
 from ..conf import conf
-from ..connections.redis_cluster import is_cluster
+from ..connections.redis_topology import is_cluster
 from ..exceptions import BadSetting
 from ..homefeed.feeds_redis import oldest_version, store
 from .servers import asked

@@ -25,7 +25,8 @@ from ..exceptions import FeedError
 from . import patience
 from .breaker import Breaker
 from .redis_client import breaker_of, client_of, send
-from .redis_cluster import Cluster, cluster_of, is_cluster
+from .redis_cluster import Cluster, cluster_of
+from .redis_topology import is_cluster
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -11,7 +11,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from devtools.cluster import ClusterServers, client_of
-from mydjangoapp.connections import redis_cluster
+from mydjangoapp.connections import redis_topology
 from mydjangoapp.connections.hash_tags import slot_of
 from mydjangoapp.connections.redis_server import Store
 from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
@@ -157,6 +157,6 @@ def test_a_url_with_a_password_is_not_shown() -> None:
     url = "rediss+cluster://user:p%40ss@a.internal:7000,[::1]:7001/"
     store = Store("feeds' Redis", "REDIS_URL", url, 1.0, FeedsUnavailable, FeedsRefused)
     assert store.server == "a.internal:7000,[::1]:7001"
-    topology = redis_cluster.Topology(url)
-    assert topology.url_of(redis_cluster.Node("::1", 7001)) == "rediss://user:p%40ss@[::1]:7001/0"
-    assert redis_cluster.nodes_named(urlsplit(url)) == [("a.internal", 7000), ("::1", 7001)]
+    topology = redis_topology.Topology(url)
+    assert topology.url_of(redis_topology.Node("::1", 7001)) == "rediss://user:p%40ss@[::1]:7001/0"
+    assert redis_topology.nodes_named(urlsplit(url)) == [("a.internal", 7000), ("::1", 7001)]

@@ -48,9 +48,10 @@ def take_ended(most: int) -> tuple[list[Ended], int]:
         answers = pipeline.execute(raise_on_error=False)
         found = [_read(*fanout, answer) for fanout, answer in zip(fanouts, answers, strict=True)]
         # Cancelled, or begun again by the rescue: it has not ended. Of a node that is away nobody knows.
-        told = [not isinstance(answer, (ConnectionError, TimeoutError)) for answer in answers]
         gone = [
-            member for member, one, is_told in zip(members, found, told, strict=True) if is_told and not one
+            member
+            for member, one, answer in zip(members, found, answers, strict=True)
+            if one is None and not isinstance(answer, (ConnectionError, TimeoutError))
         ]
         if gone:
             client().zrem(keys.ended(), *gone)

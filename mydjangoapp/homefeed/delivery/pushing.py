@@ -26,7 +26,8 @@ from redis.exceptions import (
 from ...conf import conf
 from ...connections.hash_tags import SLOTS, slot_of
 from ...connections.redis_client import breaker_of
-from ...connections.redis_cluster import Cluster, Node
+from ...connections.redis_cluster import Cluster
+from ...connections.redis_topology import Node
 from .. import keys, scripts
 from ..feeds_redis import client, edge
 from .limits import trim_slack

@@ -1,0 +1,125 @@
+"""Which node of a cluster has which slot. redis-py's cluster client asks; it sends nothing else."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import lru_cache
+from threading import Lock
+from typing import NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import ConnectionError, RedisClusterException, TimeoutError
+
+from .hash_tags import SLOTS
+from .redis_client import CONNECT_SECONDS
+
+SCHEMES = ("redis+cluster", "rediss+cluster")
+REFRESH_SECONDS = 0.1  # between two looks at the topology, however many callers are redirected
+
+
+def is_cluster(url: str) -> bool:
+    """Whether the URL names a cluster."""
+    return url.startswith(SCHEMES)
+
+
+class Node(NamedTuple):
+    """Where a node listens."""
+
+    host: str
+    port: int
+
+
+class Topology:
+    """Which node has which slot; asked at the first use, and again when a node says that it is another."""
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._lock = Lock()
+        self._asked: RedisCluster | None = None
+        self._refreshed_at = 0.0
+        self._owners: tuple[list[Node], list[int]] | None = None
+        self.lives: tuple[str, float] = "", -math.inf
+
+    def owner(self, slot: int) -> Node:
+        """The primary of a slot. Raises `ConnectionError` if no node can be asked, or nobody has it."""
+        nodes, numbers = self.owners()
+        if numbers[slot] < 0:
+            raise ConnectionError(f"no node serves slot {slot}")
+        return nodes[numbers[slot]]
+
+    def owners(self) -> tuple[list[Node], list[int]]:
+        """Nodes, and for each slot the number of its primary among them; -1 where nobody serves it. Raises
+        `ConnectionError` if no node can be asked."""
+        owners = self._owners
+        if owners is None:
+            nodes: dict[Node, int] = {}
+            known = self._cluster().nodes_manager.slots_cache
+            primaries = [known[slot][0] if known.get(slot) else None for slot in range(SLOTS)]
+            numbers = [
+                -1 if one is None else nodes.setdefault(Node(one.host, one.port), len(nodes))
+                for one in primaries
+            ]
+            self._owners = owners = list(nodes), numbers
+        return owners
+
+    def primaries(self) -> list[Node]:
+        """All primaries."""
+        return sorted(Node(node.host, node.port) for node in self._cluster().get_primaries())
+
+    def refresh(self) -> None:
+        """Asks again. Keeps what is known if no node answers."""
+        cluster = self._cluster()
+        with self._lock:
+            if time.monotonic() - self._refreshed_at < REFRESH_SECONDS:
+                return
+            try:
+                cluster.nodes_manager.initialize()
+                self._owners = None
+            except (RedisClusterException, ConnectionError, TimeoutError):
+                return
+            finally:
+                self._refreshed_at = time.monotonic()
+
+    def _cluster(self) -> RedisCluster:
+        if self._asked is None:
+            with self._lock:
+                if self._asked is None:
+                    self._asked = self._connected()
+        return self._asked
+
+    def _connected(self) -> RedisCluster:
+        parts = self._parts
+        try:
+            return RedisCluster(
+                startup_nodes=[ClusterNode(*node) for node in nodes_named(parts)],
+                require_full_coverage=False,
+                protocol=2,
+                username=unquote(parts.username) if parts.username else None,
+                password=unquote(parts.password) if parts.password else None,
+                ssl=parts.scheme == "rediss+cluster",
+                socket_timeout=CONNECT_SECONDS,
+                socket_connect_timeout=CONNECT_SECONDS,
+            )
+        except RedisClusterException as error:
+            raise ConnectionError(str(error)) from error
+
+    def url_of(self, node: Node) -> str:
+        """The URL of one node."""
+        secret, at, _ = self._parts.netloc.rpartition("@")
+        host = f"[{node.host}]" if ":" in node.host else node.host
+        return f"{self._parts.scheme.removesuffix('+cluster')}://{secret}{at}{host}:{node.port}/0"
+
+
+def nodes_named(parts: SplitResult) -> list[Node]:
+    """The nodes that a URL names, of which one has to answer. Raises `ValueError`."""
+    named = parts.netloc.rpartition("@")[2].split(",")
+    each = [urlsplit(f"//{one}") for one in named]
+    return [Node(one.hostname or "127.0.0.1", one.port or 6379) for one in each]
+
+
+@lru_cache(maxsize=8)
+def topology_of(url: str) -> Topology:
+    """The topology of the cluster at this URL."""
+    return Topology(url)
