@@ -33,7 +33,8 @@ repeat
   local served, problem = pcall(serve)
   if not served then
     problem = type(problem) == 'table' and problem.err or tostring(problem)
-    if string.find(problem, 'non local key', 1, true) then
+    -- The second: this node is cut off from the others, which may have put another in its place.
+    if string.find(problem, 'non local key', 1, true) or string.find(problem, 'cluster is down', 1, true) then
       elsewhere[#elsewhere + 1] = i - BEFORE
     elseif not pushed and not string.find(problem, 'WRONGTYPE', 1, true) then
       return redis.error_reply(problem)  -- nothing is done yet, and nothing will be
