@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 LIVES_SECONDS = 1.0
 AGAIN_SECONDS = 0.02  # before a command is sent again while its slot moves or its node is voted for
 _OF_ANY_NODE = frozenset({"PING", "INFO", "TIME", "CONFIG GET", "COMMAND INFO"})
-_OF_ALL_NODES = frozenset({"FLUSHALL", "FLUSHDB", "SCRIPT LOAD", "SCRIPT FLUSH", "DBSIZE", "KEYS"})
+_OF_ALL_NODES = frozenset(
+    {"FLUSHALL", "FLUSHDB", "SCRIPT LOAD", "SCRIPT FLUSH", "CONFIG SET", "DBSIZE", "KEYS"}
+)
 _OF_EACH_KEY = frozenset({"DEL", "UNLINK", "EXISTS", "MGET"})
 _REDIRECTIONS = (AskError, TryAgainError, ClusterDownError, ReadOnlyError)  # MOVED is an AskError there
 
