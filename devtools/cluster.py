@@ -71,6 +71,7 @@ class ClusterServers:
             primary = clients[number % len(self.primaries)].execute_command("CLUSTER MYID")
             client_of(replica).execute_command("CLUSTER REPLICATE", primary)
         self.wait_until_well()
+        self.wait_until_replicated()
 
     def wait_until_well(self) -> None:
         """Waits until every node that runs says that all slots are served."""
@@ -79,6 +80,18 @@ class ClusterServers:
             lambda: all(_state(client)["cluster_state"] == "ok" for client in clients),
             seconds=30,
             what="the cluster serves all slots",
+        )
+
+    def wait_until_replicated(self) -> None:
+        """Waits until every replica that runs has its primary's data."""
+
+        def is_in_step(client: Redis) -> bool:
+            told: Any = client.info("replication")
+            return bool(told["role"] == "master" or told["master_link_status"] == "up")
+
+        clients = [client_of(server) for server in self.servers if server.running]
+        wait_until(
+            lambda: all(map(is_in_step, clients)), seconds=30, what="replicas have what their primaries have"
         )
 
 

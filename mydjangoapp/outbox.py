@@ -62,10 +62,11 @@ def note_relation(*user_ids: UserId) -> list[int]:
     ]
 
 
-def settled(row_ids: Sequence[int]) -> None:
-    """Notes in Redis that it has the changes of these rows. Raises `FeedsUnavailable`, `FeedsRefused`."""
+def settled(row_ids: Sequence[int], at: str) -> None:
+    """Notes in Redis that it has the changes of these rows; `at` is what `receipts.where` said before they
+    were applied. Raises `FeedsUnavailable`, `FeedsRefused`."""
     if row_ids:
-        receipts.give(row_ids)
+        receipts.give(row_ids, at)
 
 
 def photos_changed(*photo_ids: int) -> None:
@@ -113,7 +114,8 @@ def _change(changes: Iterable[PendingChange]) -> None:
 def bring_in(changes: Sequence[PendingChange]) -> None:
     """Applies committed changes. Never raises: `catch_up` does later what cannot be done now."""
     try:
-        settled(_applied(changes))
+        at = receipts.where()
+        settled(_applied(changes), at)
     except FeedError as error:
         logger.error("%d changes wait in the outbox, among them %s: %s", len(changes), changes[0], error)
 
@@ -144,10 +146,11 @@ def _catch_up(budget: Budget | None) -> int:
 
 
 def _catch_up_page(changes: Sequence[PendingChange]) -> int:
+    at = receipts.where(now=True)
     ages = [
         # One from before the row was written is another row's: ids may begin again.
         age if age is not None and age <= _waited(change) + CLOCKS_SECONDS else None
-        for change, age in zip(changes, receipts.held_for([change.pk for change in changes]), strict=True)
+        for change, age in zip(changes, receipts.held_for([change.pk for change in changes], at), strict=True)
     ]
     held = [
         change.pk
@@ -156,10 +159,10 @@ def _catch_up_page(changes: Sequence[PendingChange]) -> int:
     ]
     # Applied rows stay for now: Redis may lose these receipts, too.
     applied = _applied([change for change, age in zip(changes, ages, strict=True) if age is None])
-    settled(applied)
-    if held:
+    settled(applied, at)
+    if held and receipts.are_kept(at):
         database.primary(PendingChange).filter(id__in=held).delete()
-        receipts.forget(held)
+        receipts.forget(held, at)
     return len(applied)
 
 

@@ -117,7 +117,7 @@ def settle_fanouts() -> None:
 
 
 def _settle() -> None:
-    _follow_up(settling.settle(enqueue_removal))
+    _follow_up(settling.settle(enqueue, enqueue_removal))
 
 
 def _follow_up(settled: settling.Settled) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 from devtools.cluster import ClusterServers, client_of
@@ -10,9 +12,46 @@ from mydjangoapp.connections.hash_tags import slot_of
 
 
 def owner(servers: ClusterServers, key: str) -> RedisServer:
-    """The primary of a key."""
-    port = port_of(slot_of(key), servers.primaries[0])
-    return next(server for server in servers.primaries if server.port == port)
+    """The primary of a key, as the first node that runs has it."""
+    port = port_of(slot_of(key), next(server for server in servers.servers if server.running))
+    return next(server for server in servers.servers if server.port == port)
+
+
+def replica_of(servers: ClusterServers, primary: RedisServer) -> RedisServer:
+    """Its replica."""
+    port = client_of(primary).info("replication")["slave0"]["port"]
+    return next(server for server in servers.servers if server.port == port)
+
+
+def wait_until_replaced(servers: ClusterServers, primary: RedisServer, by: RedisServer) -> None:
+    """Waits until the others know that this replica has taken its primary's place."""
+    others = [server for server in servers.servers if server.running and server is not primary]
+    wait_until(
+        lambda: all(is_primary(by, told_by=other) for other in others),
+        seconds=30,
+        what="a replica has taken its primary's place",
+    )
+
+
+def fail_over(servers: ClusterServers, primary: RedisServer, replica: RedisServer) -> None:
+    """Lets a replica take its primary's place as an operator does, who sees to it that nothing is lost."""
+    asked_at = -math.inf
+
+    def has_taken_it() -> bool:
+        nonlocal asked_at
+        if time.monotonic() - asked_at > 6:  # Redis gives up by itself after five seconds
+            asked_at = time.monotonic()
+            client_of(replica).execute_command("CLUSTER FAILOVER")
+        return is_primary(replica, told_by=replica)
+
+    wait_until(has_taken_it, seconds=30, what="the replica has taken its primary's place")
+    wait_until_replaced(servers, primary, replica)
+    servers.wait_until_replicated()
+
+
+def is_primary(server: RedisServer, told_by: RedisServer) -> bool:
+    slots: Any = client_of(told_by).execute_command("CLUSTER SLOTS")
+    return any(int(primary[1]) == server.port for _, _, primary, *_ in slots)
 
 
 def move_slot(servers: ClusterServers, key: str, source: RedisServer, target: RedisServer) -> None:

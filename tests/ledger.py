@@ -37,7 +37,7 @@ def carry(photo: int, author: Any, cursor: int = 0, *, redelivered: bool = False
 def settled(photo: int) -> str:
     """The state, when the time to settle has passed."""
     let_time_pass(photo)
-    settling.settle(removed := Sent())
+    settling.settle(Sent(), removed := Sent())
     assert not removed, "the photo is there"
     return state(photo)
 

@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from redis.retry import Retry
 
 from .breaker import Breaker
+from .redis_lives import connected
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -40,6 +41,7 @@ def client_of(url: str, timeout: float, retries: int, *, in_haste: bool = False)
         max_connections=MAX_CONNECTIONS,
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), retries=retries, supported_errors=errors),
         client_name="mydjangoapp",
+        redis_connect_func=connected,
     )
 
 

@@ -10,10 +10,11 @@ A node that is away fails only the calls that need it. Where a slot is, `redis_t
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.commands import CoreCommands
@@ -31,10 +32,13 @@ from redis.exceptions import (
 
 from .hash_tags import slot_of
 from .redis_client import breaker_of, client_of, send
+from .redis_lives import Kept, keeps, life_of
 from .redis_topology import Node, Topology, topology_of
 
 if TYPE_CHECKING:
     from redis import Redis
+
+logger = logging.getLogger(__name__)
 
 LIVES_SECONDS = 1.0
 AGAIN_SECONDS = 0.02  # before a command is sent again while its slot moves or its node is voted for
@@ -93,28 +97,44 @@ class Cluster(CoreCommands):
         does not answer. As it was within the last second, or is `now`."""
         known, asked_at = self.topology.lives
         if now or time.monotonic() - asked_at > LIVES_SECONDS:
-            self.topology.refresh()
+            lives = [f"{node.host}:{node.port}={life}" for node, life in self.each_life().items()]
             asked_at = time.monotonic()
-            runs = [f"{node.host}:{node.port}={self._run_id(node)}" for node in self.topology.primaries()]
-            known = hashlib.sha1(" ".join(runs).encode(), usedforsecurity=False).hexdigest()[:16]
+            known = hashlib.sha1(" ".join(lives).encode(), usedforsecurity=False).hexdigest()[:16]
             self.topology.lives = known, asked_at
         return known
 
-    def _run_id(self, node: Node) -> str:
-        def ask(client: Redis) -> str:
-            pipeline = client.pipeline(transaction=False)
-            pipeline.info("server")
-            pipeline.info("replication")
-            pipeline.execute_command("CLUSTER INFO")
-            server, replication, cluster = pipeline.execute()
-            # One that is cut off from the others may not know yet that it has been replaced.
-            is_well = replication["role"] == "master" and "cluster_state:ok" in str(cluster)
-            return str(server["run_id"]) if is_well else "cut off"
+    def each_life(self) -> dict[Node, str]:
+        """The life of each primary, at some moment of this call; empty where one does not answer. One round
+        trip per node."""
+        self.topology.refresh()
+        return {node: self._life(node) for node in self.topology.primaries()}
 
+    def _life(self, node: Node) -> str:
         try:
-            return self.at(node, ask)
+            return self.at(node, life_of)
         except (ConnectionError, TimeoutError, ResponseError):
-            return "away"
+            return ""
+
+    def kept(self, key_in: Callable[[int], str]) -> Kept:
+        """What the primaries have for good of all that they acknowledged before this call. Writes a counter
+        to each, whose key `key_in` makes for a slot. Two round trips per node, of half its time-out at
+        most."""
+        self.topology.refresh()
+        alive, safe, is_complete = set(), set(), True
+        for slot, node in self.topology.first_slots():
+            ask = partial(keeps, key=key_in(slot), seconds=self.timeout / 2)
+            try:
+                life, is_safe = self.at(node, ask)
+            except (ConnectionError, TimeoutError, ResponseError) as error:
+                logger.warning("node %s:%s does not tell what it has for good: %s", *node, error)
+                life, is_safe = "", False
+            if not life:
+                is_complete = False
+                continue
+            alive.add(life)
+            if is_safe:
+                safe.add(life)
+        return Kept(frozenset(safe), frozenset(alive), is_complete)
 
     def client_of(self, node: Node) -> Redis:
         """The client of one node."""

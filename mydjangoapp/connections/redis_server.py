@@ -26,6 +26,7 @@ from . import patience
 from .breaker import Breaker
 from .redis_client import breaker_of, client_of, send
 from .redis_cluster import Cluster, cluster_of
+from .redis_lives import Kept
 from .redis_topology import is_cluster
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ class Store:
         """Names the present lives of a cluster's nodes: see `Cluster.lives`."""
         client = self.client()
         return client.lives(now=now) if isinstance(client, Cluster) else ""
+
+    def kept(self, key_in: Callable[[int], str]) -> Kept | None:
+        """What a cluster's nodes have for good: see `Cluster.kept`. None for a single server. To be called
+        within `edge`."""
+        client = self.client()
+        return client.kept(key_in) if isinstance(client, Cluster) else None
 
     @property
     def is_cluster(self) -> bool:

@@ -68,6 +68,11 @@ class Topology:
         """All primaries."""
         return sorted(Node(node.host, node.port) for node in self._cluster().get_primaries())
 
+    def first_slots(self) -> list[tuple[int, Node]]:
+        """The primaries that have slots, each with its first."""
+        nodes, numbers = self.owners()
+        return [(numbers.index(number), node) for number, node in enumerate(nodes)]
+
     def refresh(self) -> None:
         """Asks again. Keeps what is known if no node answers."""
         cluster = self._cluster()

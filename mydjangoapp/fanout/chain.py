@@ -94,7 +94,9 @@ def _of_the_author(message: Message, author_id: UserId) -> Message:
 def _may_have_begun(entry: ledger.Entry) -> bool:
     """Whether followers may have the photo: from an earlier run, or in a list built from SQL long ago."""
     is_fresh = entry.state == FanOut.State.WAITING and 0 <= entry.age < delivery.GUARD_AFTER
-    return entry.was_missing or not is_fresh
+    # On a single server what was pushed and what is known of it are lost together.
+    may_be_forgotten = entry.heard_of_at is not None and delivery.may_forget()
+    return entry.was_missing or may_be_forgotten or not is_fresh
 
 
 def _is_left_to_readers(batch: Claim) -> bool:

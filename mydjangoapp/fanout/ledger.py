@@ -48,13 +48,15 @@ def _id_problem(photo_id: int) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """What the ledger has of a fan-out that is to begin. `was_missing`: its row was made only now, because
-    the photo was written past `uploads`."""
+    """What the ledger has of a fan-out that is to begin. `heard_of_at`: its last sign of life, or when the
+    rescue sent its message again. `was_missing`: its row was made only now, because the photo was written
+    past `uploads`."""
 
     author_id: UserId
     state: str
     created_at: datetime
     attempts: int
+    heard_of_at: datetime | None = None
     was_missing: bool = False
 
     @property
@@ -66,7 +68,7 @@ class Entry:
 def entry_to_begin(photo_id: int, author_id: UserId) -> Entry | None:
     """The open fan-out of a photo, by this author as a message says; None if there is nothing to carry.
 
-    One query, of four columns. A photo that was written past `uploads` gets its row here: three more.
+    One query, of five columns. A photo that was written past `uploads` gets its row here: three more.
     """
     entry = _entry(photo_id) or _entry_of_photo_without(photo_id, author_id)
     if entry is None or entry.state not in FanOut.OPEN:
@@ -87,7 +89,7 @@ _ENTRY = CompiledQuery(
     lambda alias: (
         FanOut.objects.using(alias)
         .of(0)
-        .values_list(f"photo__{author_column()}", "state", "created_at", "attempts")
+        .values_list(f"photo__{author_column()}", "state", "created_at", "attempts", "heartbeat_at")
     )
 )
 

@@ -6,6 +6,7 @@ crash of Redis may take the end back, and the last pushes with it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,9 @@ from ..homefeed import delivery, keys, turns
 from ..homefeed.delivery import Ended
 from ..models import FanOut, UserId
 from . import ledger
+from .chain import Enqueue
+
+logger = logging.getLogger(__name__)
 
 ROWS = 500
 FIGURES = ["state", "cursor", "reached", "total", "attempts", "started_at", "heartbeat_at"]
@@ -34,22 +38,33 @@ class Settled:
     later: bool = False
 
 
-def settle(enqueue_removal: Callable[[int, UserId], bool]) -> Settled:
-    """Enters ended fan-outs in the ledger as done; has photos that were deleted meanwhile removed.
+def settle(enqueue: Enqueue, enqueue_removal: Callable[[int, UserId], bool]) -> Settled:
+    """Enters ended fan-outs in the ledger as done; has photos that were deleted meanwhile removed. One of
+    whose pushes a node of a cluster may have lost some is carried again.
 
     Any number of processes may do this at once. Two queries and, per 500 fan-outs, a few statements; at
     most four round trips. Raises `FeedsUnavailable`, `FeedsRefused`.
     """
-    ended, others = delivery.take_ended(ROWS)
-    author_ids = ledger.authors(one.photo_id for one in ended)
-    _finish(ended, author_ids)
-    for one in ended:
-        # Deleted while Redis could not be told: the removal may have come before the last pushes.
-        if one.photo_id not in author_ids:
-            enqueue_removal(one.photo_id, one.author)
-    delivery.retire(ended)
-    is_full = len(ended) == ROWS
-    return Settled(list(dict.fromkeys(author_ids.values())), more=is_full, later=others > 0 and not is_full)
+    taken = delivery.take_ended(ROWS)
+    author_ids = ledger.authors(one.photo_id for one in (*taken.ended, *taken.lost))
+    deleted = [one for one in (*taken.ended, *taken.lost) if one.photo_id not in author_ids]
+    _finish(taken.ended, author_ids)
+    for one in deleted:
+        # While Redis could not be told: the removal may have come before the last pushes.
+        enqueue_removal(one.photo_id, one.author)
+    delivery.retire(list(dict.fromkeys((*taken.ended, *deleted))))
+    _carry_again([one for one in taken.lost if one.photo_id in author_ids], author_ids, enqueue)
+    later = taken.others > 0 and not taken.is_full
+    return Settled(list(dict.fromkeys(author_ids.values())), more=taken.is_full, later=later)
+
+
+def _carry_again(fanouts: Sequence[Ended], author_ids: dict[int, UserId], enqueue: Enqueue) -> None:
+    delivery.begin_again(fanouts)
+    for one in fanouts:
+        logger.warning(
+            "photo %s is carried again: a node that took pushes of it was restarted or replaced", one.photo_id
+        )
+        enqueue(one.photo_id, author_ids[one.photo_id], 0)
 
 
 def is_due_later() -> bool:

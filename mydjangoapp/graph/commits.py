@@ -9,7 +9,7 @@ from functools import partial
 from .. import outbox
 from ..connections import database
 from ..exceptions import FeedError
-from ..homefeed import followers, relations
+from ..homefeed import followers, receipts, relations
 from ..homefeed.followers import Change
 from ..models import UserId
 
@@ -24,10 +24,11 @@ def bring_in_on_commit(
     noted = outbox.note_changes(followee_id, changes)
 
     def bring_in() -> None:
+        at = receipts.where()
         followers.apply(followee_id, changes)
         if then:
             then(followee_id)
-        outbox.settled(noted)
+        outbox.settled(noted, at)
 
     database.on_commit(partial(in_redis, followee_id, bring_in))
 
@@ -42,8 +43,9 @@ def tell_readers_on_commit(*user_ids: UserId) -> None:
     noted = outbox.note_relation(*user_ids)
 
     def tell() -> None:
+        at = receipts.where()
         relations.changed(*user_ids)
-        outbox.settled(noted)
+        outbox.settled(noted, at)
 
     database.on_commit(partial(in_redis, user_ids, tell))
 

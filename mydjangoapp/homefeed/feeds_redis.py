@@ -6,8 +6,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ..conf import conf
+from ..connections.redis_lives import Kept
 from ..connections.redis_server import Store
 from ..exceptions import FeedsRefused, FeedsUnavailable
+from . import keys
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -72,6 +74,14 @@ def life(*, now: bool = False) -> str:
             return store().lives(now=now)
         server: Any = client().info("server")
     return str(server["run_id"])
+
+
+def kept() -> Kept | None:
+    """What the cluster's nodes have for good of all that they acknowledged before this call; None for a
+    single server, of which time tells (`SETTLE_SECONDS`). One round trip per node. Raises
+    `FeedsUnavailable`."""
+    with edge():
+        return store().kept(keys.settled)
 
 
 def oldest_version() -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..conf import conf
-from ..connections.hash_tags import beside
+from ..connections.hash_tags import beside, text_in
 from ..models import UserId
 
 
@@ -106,6 +106,12 @@ def ended() -> str:
     """`fanouts-ended`, sorted set: `{photo}:{author}` of fan-outs that have served everybody, by when; until
     the ledger says `done`."""
     return f"{conf.KEY_PREFIX}fanouts-ended"
+
+
+def settled(slot: int) -> str:
+    """`settled:{…}`, string: a counter in the first slot of each node of a cluster, one up whenever it is
+    asked whether its replicas have all that it has. Kept."""
+    return f"{conf.KEY_PREFIX}settled:{{{text_in(slot)}}}"
 
 
 def queue() -> str:

@@ -6,45 +6,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import keys, scripts
+from . import feeds_redis, keys, scripts
 from .feeds_redis import client, edge, store
 
 KEPT_SECONDS = 86_400  # a row is applied again if nobody has looked at it for so long
 
 
-def _name(*, now: bool = False) -> str:
-    """Where receipts are. In a cluster they may lie on another node than what they vouch for. So they count
-    for as long as every node lives: after a restart or fail-over of any, what waits is applied again."""
+def where(*, now: bool = False) -> str:
+    """Where receipts lie for changes that are applied from now on. In a cluster they may lie on another node
+    than what they vouch for. So they count for as long as every node lives: after a restart or fail-over of
+    any, what waits is applied again. On a cluster as it was within the last second, or is `now`."""
     if not store().is_cluster:
         return keys.receipts()
     with edge():
         return f"{keys.receipts()}:{store().lives(now=now)}"
 
 
-def give(rows: Sequence[int]) -> None:
-    """Notes that these `PendingChange` rows have been applied. One round trip, repeatable."""
-    scripts.give_receipts([_name()], [KEPT_SECONDS, *rows])
+def give(rows: Sequence[int], at: str) -> None:
+    """Notes that these `PendingChange` rows have been applied. `at` is what `where` said before they were.
+    One round trip, repeatable."""
+    scripts.give_receipts([at], [KEPT_SECONDS, *rows])
 
 
-def held_for(rows: Sequence[int]) -> list[float | None]:
+def held_for(rows: Sequence[int], at: str) -> list[float | None]:
     """For each row, how many seconds Redis has held its receipt; None if Redis does not
     have one. One round trip."""
     with edge():
         pipeline = client().pipeline(transaction=False)
         pipeline.time()
-        pipeline.zmscore(_name(now=True), [str(row) for row in rows])
+        pipeline.zmscore(at, [str(row) for row in rows])
         (seconds, microseconds), given = pipeline.execute()
     now = seconds + microseconds / 1e6
     ages = [None if at is None else now - float(at) for at in given]
     if ahead := [row for row, age in zip(rows, ages, strict=True) if age is not None and age < 0]:
-        give(ahead)  # the server's clock was set back: counted from now on
+        give(ahead, at)  # the server's clock was set back: counted from now on
     return [None if age is None else max(0.0, age) for age in ages]
 
 
-def forget(rows: Sequence[int]) -> None:
+def are_kept(at: str) -> bool:
+    """Whether what these receipts vouch for survives the loss of any one server, if they have been held for
+    `SETTLE_SECONDS`. One round trip to each node of a cluster, and one."""
+    kept = feeds_redis.kept()
+    return kept is None or (kept.is_complete and kept.alive <= kept.safe and where(now=True) == at)
+
+
+def forget(rows: Sequence[int], at: str) -> None:
     """Drops the receipts of these rows. One round trip, repeatable."""
     with edge():
-        client().zrem(_name(), *rows)
+        client().zrem(at, *rows)
 
 
 def forget_older_than(seconds: float) -> int:
@@ -52,7 +61,7 @@ def forget_older_than(seconds: float) -> int:
     with edge():
         pipeline = client().pipeline(transaction=False)
         pipeline.time()
-        pipeline.exists(name := _name())
+        pipeline.exists(name := where())
         now, _ = pipeline.execute()
         return int(client().zremrangebyscore(name, "-inf", now[0] - seconds))
 

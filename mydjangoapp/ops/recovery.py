@@ -70,7 +70,7 @@ def recover(
     )
     done.rescued, done.look_again = rescued.enqueued, rescued.look_again
     done.settled = tried(
-        "no fan-out is settled at the moment", lambda: settling.settle(enqueue_removal), Settled()
+        "no fan-out is settled at the moment", lambda: settling.settle(enqueue, enqueue_removal), Settled()
     )
     done.changes = in_time("changes have to wait", outbox.catch_up)
     # Also while the feeds' Redis is away: events may be carried by another server.

@@ -101,7 +101,7 @@ photo = uploads.publish(author, description="x", photo_url="https://example.com/
 assert not Photo.objects.exists() and not Follow.objects.exists(), "the replica has neither"
 chain.carry(Message(photo.pk, author.pk), lambda *_: True)
 redis.zincrby(keys.ended(), -conf.SETTLE_SECONDS, f"{photo.pk}:{photo.user_id}")
-settling.settle(lambda *_: True)
+settling.settle(lambda *_: True, lambda *_: True)
 row = FanOut.objects.using("feeds").get()
 assert (row.state, row.reached) == ("done", 1) and row.finished_at, "carried all the same"
 redis.delete(keys.homefeed(me.pk))

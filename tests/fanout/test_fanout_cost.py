@@ -74,7 +74,7 @@ def settle_at_once(author: Any, number: int) -> tuple[int, int]:
         carry(photo, author)
         let_time_pass(photo)
     with CaptureQueriesContext(connection) as statements, round_trips() as trips:
-        settling.settle(Sent())
+        settling.settle(Sent(), Sent())
     assert FanOut.objects.filter(photo_id__in=photos, state="done", reached=50, attempts=1).count() == number
     return len(statements), len(trips)
 

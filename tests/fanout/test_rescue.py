@@ -137,7 +137,7 @@ def test_a_fanout_is_done_only_when_redis_has_held_its_end_for_a_while(
     )
     shown = progress.of(row, Photo.objects.get(pk=photo))
     assert (shown.state, shown.reached, shown.finished_at) == ("running", 5, None)
-    found = settling.settle(Sent())
+    found = settling.settle(Sent(), Sent())
     assert (found.author_ids, found.more, found.later) == ([], False, True)
     assert state(photo) == "waiting"
     assert settled(photo) == "done"
@@ -146,7 +146,7 @@ def test_a_fanout_is_done_only_when_redis_has_held_its_end_for_a_while(
     assert row.started_at and row.finished_at and row.started_at <= row.finished_at
     assert 0 < redis.ttl(keys.fanout(author.pk, photo)) <= 60
     assert not redis.exists(keys.ended())
-    assert settling.settle(Sent()) == settling.Settled()
+    assert settling.settle(Sent(), Sent()) == settling.Settled()
 
 
 def test_an_end_that_redis_has_lost_in_a_crash_is_made_up_for(author: Any, redis: Any, settings: Any) -> None:
@@ -162,7 +162,7 @@ def test_an_end_that_redis_has_lost_in_a_crash_is_made_up_for(author: Any, redis
         redis.restore(key, 0, value)
     assert outcome(photo, users).lost == 10
     sent = Sent()
-    settling.settle(sent)
+    settling.settle(Sent(), sent)
     assert state(photo) == "waiting", "it has not ended"
     grow_old(photo, 4)
     assert rescue.rescue(sent).enqueued == 1

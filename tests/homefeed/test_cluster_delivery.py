@@ -252,17 +252,17 @@ def test_fanouts_of_other_nodes_are_counted_and_settled_meanwhile(
     for photo, author in ((1, theirs), (2, others)):
         batch = delivery.begin(Message(photo, author), Beginning(without_followers=True))
         assert delivery.serve(batch, Orders()).status is Status.ENDED
-    wait_until(lambda: len(delivery.take_ended(500)[0]) == 2, seconds=10, what="both may be settled")
+    wait_until(lambda: len(delivery.take_ended(500).ended) == 2, seconds=10, what="both may be settled")
     stopped.signal(signal.SIGSTOP)
     try:
-        ended, _ = delivery.take_ended(500)
+        ended = delivery.take_ended(500).ended
         assert [one.photo_id for one in ended] == [2]
         assert [one is None for one in delivery.counters([(1, theirs), (2, others)])] == [True, False]
     finally:
         stopped.signal(signal.SIGCONT)
     servers.wait_until_well()
     breaker_of.cache_clear()
-    assert sorted(one.photo_id for one in delivery.take_ended(500)[0]) == [1, 2], "and it is not forgotten"
+    assert sorted(one.photo_id for one in delivery.take_ended(500).ended) == [1, 2], "and it is not forgotten"
 
 
 def test_a_slot_on_the_move_takes_pushes_and_keeps_its_floor(redis: Any, servers: ClusterServers) -> None:

@@ -120,10 +120,10 @@ def test_a_clock_set_back_does_not_put_off_settling(author: Any, redis: Any, set
     photo = publish(author)
     carry(photo, author)
     let_time_pass(photo, -SET_BACK)
-    settling.settle(Sent())
+    settling.settle(Sent(), Sent())
     assert state(photo) == "waiting", "counted from now on"
     let_time_pass(photo, 1)
-    settling.settle(Sent())
+    settling.settle(Sent(), Sent())
     assert state(photo) == "done"
 
 

@@ -150,7 +150,7 @@ def test_a_fanout_goes_on_across_the_move(site: Site) -> None:
     assert site.end() == ALL_ONCE
     let_time_pass(site.photo)
     let_time_pass(site.first)
-    assert settling.settle(Sent()).author_ids == [site.author.pk]
+    assert settling.settle(Sent(), Sent()).author_ids == [site.author.pk]
     for user in site.users:
         assert ids_of(logged_in(user).get("/feed/")) == truth_of(user)
 

@@ -8,8 +8,8 @@ twice finds its work claimed (`lua/claim.lua`). On a cluster state and feeds are
 
 from .claiming import GUARD_AFTER, Beginning, Claim, Message, Verdict
 from .counters import Counters, cancel, counters, note_built, note_pulled, under_way
-from .ended import Ended, note_end, retire, take_ended
-from .engines import begin, claim, serve
+from .ended import Ended, begin_again, note_end, retire, take_ended
+from .engines import begin, claim, may_forget, serve
 from .limits import LARGEST_ID, trim_slack
 from .serving import Served
 from .slices import Status
@@ -26,9 +26,11 @@ __all__ = [
     "Status",
     "Verdict",
     "begin",
+    "begin_again",
     "cancel",
     "claim",
     "counters",
+    "may_forget",
     "note_built",
     "note_end",
     "note_pulled",

@@ -154,7 +154,7 @@ def _commit(batch: Batch, pushed: _Pushed) -> tuple[Status, int, bytes]:
     author_id, photo_id = batch.author_id, batch.photo_id
     names = [keys.fanout(author_id, photo_id), keys.followers(author_id), keys.state(author_id)]
     names += [keys.running(author_id), keys.built(author_id, photo_id)]
-    figures = [pushed.reached, pushed.gone, pushed.refused]
+    figures = [pushed.reached, pushed.gone, pushed.refused, *pushed.lives]
     status, link, ended_at = scripts.commit_batch(names, [photo_id, batch.start, batch.token, *figures])
     return Status(status.decode()), link, ended_at
 
@@ -176,6 +176,7 @@ class _Pushed:
         self._batch = batch
         self._pushes = Pushes(batch.photo_id)
         self.reached = self.gone = self.refused = self._unsure = 0
+        self.lives: set[str] = set()
 
     def all_of_it(self) -> bool:
         """Pushes to everybody; False if the follower list is another by now. Raises `FeedsUnavailable`, when
@@ -210,7 +211,7 @@ class _Pushed:
     def _push(self, users: Sequence[bytes], *, guarded: bool) -> None:
         void_at = 0.0 if guarded else self._batch.void_at
         outcome = self._pushes.push(users, void_at=void_at)
-        refused, unsure = outcome.refused, outcome.unsure
+        refused, unsure, lives = outcome.refused, outcome.unsure, outcome.lives
         if unsure or outcome.elsewhere:
             if unsure and void_at:
                 time.sleep(max(0.0, void_at - time.monotonic()) + MARGIN_SECONDS)  # the fence: see above
@@ -219,6 +220,8 @@ class _Pushed:
             last = self._pushes.push(again.elsewhere, void_at=0.0, one_by_one=True)
             refused += again.refused + last.refused
             unsure = [*again.unsure, *last.unsure, *last.elsewhere]
+            lives |= again.lives | last.lives
+        self.lives |= lives
         self._unsure += len(unsure)
         self.refused += refused
         self.reached += len(users) - refused

@@ -1,4 +1,10 @@
-"""Fan-outs that have served everybody, until the ledger knows."""
+"""Fan-outs that have served everybody, until the ledger knows.
+
+On a cluster the pushes are on other nodes than the end. Each fan-out notes in which lives of which nodes it
+has pushed (`connections/redis_lives.py`). Its end counts when those lives are still led and have what they
+acknowledged for good, on a replica where there is one. Where such a life is over, the node may have lost the
+last pushes: the fan-out begins again.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +17,7 @@ from redis.exceptions import ConnectionError, TimeoutError
 
 from ...conf import conf
 from ...models import UserId
-from .. import keys, scripts
+from .. import feeds_redis, keys, scripts
 from ..feeds_redis import client, edge
 
 KEPT_SECONDS = 60  # how long the hash of a settled fan-out stays, for those who read its progress just now
@@ -29,17 +35,41 @@ class Ended:
     attempts: int
     started_at: datetime
     ended_at: datetime
+    lives: frozenset[str] = frozenset()
 
 
-def take_ended(most: int) -> tuple[list[Ended], int]:
+@dataclass(frozen=True)
+class TakenEnds:
+    """`ended`: fan-outs to be settled. `lost`: those that may have lost pushes. `others`: how many others
+    have ended. `is_full`: whether more of them may be settled now."""
+
+    ended: list[Ended]
+    lost: list[Ended]
+    others: int
+    is_full: bool
+
+
+def take_ended(most: int) -> TakenEnds:
     """At most so many fan-outs whose end Redis has held for `SETTLE_SECONDS`, the oldest first: its crash can
-    no longer take the end back. And how many others have ended.
+    no longer take the end back.
 
-    The same are returned again until they are retired. At most three round trips.
+    The same are returned again until they are retired. At most three round trips, on a cluster two more to
+    each node.
     """
     members, number = scripts.take_ended([keys.ended()], [conf.SETTLE_SECONDS, most])
-    if not members:
-        return [], number
+    found = _found(members) if members else []
+    kept = feeds_redis.kept() if found else None
+    if kept is None:
+        return TakenEnds(found, [], number - len(members), len(members) == most)
+    ended = [one for one in found if one.lives <= kept.safe]
+    lost = [one for one in found if kept.is_complete and not one.lives <= kept.alive]
+    gone = {one.photo_id for one in (*ended, *lost)}
+    if waiting := [_member(one.photo_id, one.author) for one in found if one.photo_id not in gone]:
+        scripts.put_off([keys.ended()], waiting)
+    return TakenEnds(ended, lost, number - len(members) + len(waiting), len(members) == most)
+
+
+def _found(members: Sequence[bytes]) -> list[Ended]:
     fanouts = [_parts(member) for member in members]
     with edge():
         pipeline = client().pipeline(transaction=False)
@@ -55,10 +85,10 @@ def take_ended(most: int) -> tuple[list[Ended], int]:
         ]
         if gone:
             client().zrem(keys.ended(), *gone)
-    return [one for one in found if one], number - len(members)
+    return [one for one in found if one]
 
 
-FIGURES = ("cursor", "reached", "total", "attempts", "started", "ended")
+FIGURES = ("cursor", "reached", "total", "attempts", "started", "lives", "ended")
 
 
 def _member(photo_id: int, author: UserId) -> str:
@@ -74,7 +104,7 @@ def _read(photo_id: int, author: str, figures: Any) -> Ended | None:
     """None if the counters are gone, or of a wrong type."""
     if isinstance(figures, Exception) or figures[-1] is None:
         return None
-    cursor, reached, total, attempts, started, ended = figures
+    cursor, reached, total, attempts, started, lives, ended = figures
     return Ended(
         photo_id=photo_id,
         author=author,
@@ -84,6 +114,7 @@ def _read(photo_id: int, author: str, figures: Any) -> Ended | None:
         attempts=int(attempts or 0),
         started_at=_moment(started),
         ended_at=_moment(ended),
+        lives=frozenset((lives or b"").decode().split()),
     )
 
 
@@ -102,6 +133,22 @@ def retire(fanouts: Sequence[Ended]) -> None:
             pipeline.unlink(keys.built(one.author, one.photo_id))
         pipeline.zrem(keys.ended(), *(_member(one.photo_id, one.author) for one in fanouts))
         pipeline.execute()
+
+
+def begin_again(fanouts: Sequence[Ended]) -> None:
+    """Lets these be carried once more, from the first follower on. One round trip to each node, and one;
+    repeatable."""
+    if not fanouts:
+        return
+    calls: list[tuple[list[str], list[Any]]] = []
+    for one in fanouts:
+        names = [keys.fanout(one.author, one.photo_id), keys.followers(one.author), keys.state(one.author)]
+        calls.append(([*names, keys.running(one.author)], [one.photo_id]))
+    with edge():
+        for reply in scripts.begin_again.many(calls):
+            if isinstance(reply, Exception):
+                raise reply
+        client().zrem(keys.ended(), *(_member(one.photo_id, one.author) for one in fanouts))
 
 
 def note_end(photo_id: int, author_id: UserId, ended: float) -> None:

@@ -23,6 +23,11 @@ def begin(message: Message, beginning: Beginning) -> Claim:
     return cluster.begin(message, beginning) if store().is_cluster else claiming.begin(message, beginning)
 
 
+def may_forget() -> bool:
+    """Whether followers may have a photo of whose fan-out Redis knows nothing any more."""
+    return store().is_cluster
+
+
 def serve(batch: Claim, enqueue: Callable[[int], bool]) -> Served:
     """Pushes the photo to the followers of `batch`.
 

@@ -27,6 +27,7 @@ from ...conf import conf
 from ...connections.hash_tags import SLOTS, slot_of
 from ...connections.redis_client import breaker_of
 from ...connections.redis_cluster import Cluster
+from ...connections.redis_lives import life_at
 from ...connections.redis_topology import Node
 from .. import keys, scripts
 from ..feeds_redis import client, edge
@@ -50,12 +51,14 @@ def new_token() -> str:
 
 @dataclass
 class Outcome:
-    """What has become of pushes. `elsewhere`: users whose feeds are on another node by now, surely not
-    pushed to. `unsure`: whose node has not answered, or too late. `refused`: feeds that take no push."""
+    """What has become of pushes. `elsewhere`: users whose feeds are on another node by now, surely not pushed
+    to. `unsure`: whose node has not answered, or too late. `refused`: feeds that take no push. `lives`: of
+    the nodes that have acknowledged pushes."""
 
     elsewhere: list[bytes] = field(default_factory=list)
     unsure: list[bytes] = field(default_factory=list)
     refused: int = 0
+    lives: set[str] = field(default_factory=set)
 
 
 class Pushes:
@@ -78,7 +81,8 @@ class Pushes:
         """
         outcome = Outcome()
         with edge():
-            if one_by_one:
+            if one_by_one and users:
+                outcome.lives.update(life or "unknown" for life in self._cluster.each_life().values())
                 for user in users:
                     self._push_one(user, outcome)
             else:
@@ -161,6 +165,7 @@ class _Calls:
         self._outcome = outcome
         self._waiting: deque[tuple[list[bytes], tuple[Any, ...]]] = deque()
         self._connection: Any = None
+        self._life = ""
 
     def begin(self) -> None:
         """Sends the first calls."""
@@ -169,6 +174,7 @@ class _Calls:
             return
         try:
             self._connection = self._client.connection_pool.get_connection()
+            self._life = life_at(self._connection)  # before the first push: see `ended.py`
             noted_at = _clock_ahead.get(self._clock, (0.0, -math.inf))[1]
             if self._void_at and time.monotonic() - noted_at > CLOCK_SECONDS:
                 self._connection.send_command("TIME")
@@ -195,6 +201,7 @@ class _Calls:
             self._waiting.popleft()
             self._note_time(float(reply[1]))
             self._pushes._read(reply, users, self._outcome)
+            self._outcome.lives.add(self._life)
             self._send()
         except (ConnectionError, TimeoutError, ReadOnlyError, ClusterDownError) as error:
             self._lose(error)  # the last two: another node has taken its place, or will
