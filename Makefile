@@ -131,7 +131,7 @@ faults-rabbitmq: $(VENV)/dev
 	  $(PYTEST) -m fault tests/faults $(ARGS)
 
 faults-cluster: $(VENV)/dev
-	@TEST_ON=cluster FAULT_FINDINGS="$(FINDINGS)/Redis Cluster, three primaries.json" $(PYTEST) -m fault \
+	@TEST_ON="cluster replicas" FAULT_FINDINGS="$(FINDINGS)/Redis Cluster, replicas.json" $(PYTEST) -m fault \
 	  tests/faults/test_cluster_nodes.py tests/faults/test_kills.py tests/faults/test_messages.py \
 	  tests/faults/test_graph_meanwhile.py $(ARGS)
 

@@ -17,6 +17,12 @@ def owner(servers: ClusterServers, key: str) -> RedisServer:
     return next(server for server in servers.servers if server.port == port)
 
 
+def primaries(servers: ClusterServers) -> list[RedisServer]:
+    """Those that are primaries now."""
+    running = [server for server in servers.servers if server.running]
+    return [server for server in running if client_of(server).info("replication")["role"] == "master"]
+
+
 def replica_of(servers: ClusterServers, primary: RedisServer) -> RedisServer:
     """Its replica."""
     port = client_of(primary).info("replication")["slave0"]["port"]
@@ -73,7 +79,7 @@ def _end_to_move(servers: ClusterServers, key: str, source: RedisServer, target:
     for server in (target, source):
         client_of(server).execute_command("CLUSTER SETSLOT", slot_of(key), "NODE", name_of(target))
     wait_until(
-        lambda: all(port_of(slot_of(key), server) == target.port for server in servers.primaries),
+        lambda: all(port_of(slot_of(key), server) == target.port for server in primaries(servers)),
         seconds=20,
         what="all nodes know where the slot is",
     )

@@ -17,7 +17,8 @@ from devtools.servers import RedisServer, site_environ
 DIRECTORY = Path(tempfile.mkdtemp(prefix="feeds-test-"))
 ON = frozenset(os.environ.get("TEST_ON", "").split())
 """What to run on instead of SQLite, and Redis as cache and broker: postgres, memcached, rabbitmq; instead
-of one Redis for the feeds: cluster; and on another site than `proj`: uuid-users, text-users, shop-photos."""
+of one Redis for the feeds: cluster, with a replica of each node: replicas; and on another site than `proj`:
+uuid-users, text-users, shop-photos."""
 HOSTS = {"uuid-users": "host.Person", "text-users": "host.Handle"}
 SITES = {
     **{
@@ -27,7 +28,11 @@ SITES = {
     "shop-photos": {"DJANGO_SETTINGS_MODULE": "tests.hosts.shop.settings"},
 }
 
-REDIS: Any = ClusterServers(DIRECTORY / "cluster") if "cluster" in ON else RedisServer.at(DIRECTORY / "redis")
+REDIS: Any = (
+    ClusterServers(DIRECTORY / "cluster", replicas=int("replicas" in ON))
+    if "cluster" in ON
+    else RedisServer.at(DIRECTORY / "redis")
+)
 BROKER: RedisServer | RabbitServer = (
     RabbitServer.at(DIRECTORY / "rabbitmq") if "rabbitmq" in ON else RedisServer.at(DIRECTORY / "broker")
 )

@@ -14,7 +14,7 @@ from devtools.servers import RedisServer, Server
 from mydjangoapp.connections.hash_tags import slot_of
 from mydjangoapp.homefeed import keys
 from tests import servers
-from tests.clusters import move_whole_slot, owner
+from tests.clusters import move_whole_slot, owner, primaries, replica_of, wait_until_replaced
 from tests.faults.trial import Trial
 
 pytestmark = [
@@ -37,8 +37,8 @@ def node(which: str, trial: Trial) -> RedisServer:
     if which == "the author's":
         return ours
     shared = {owner(servers.REDIS, key).port for key in (keys.ended(), keys.queue(), keys.settling())}
-    others: list[RedisServer] = [server for server in servers.REDIS.primaries if server is not ours]
-    unshared: list[RedisServer] = [server for server in others if server.port not in shared]
+    others = [server for server in primaries(servers.REDIS) if server is not ours]
+    unshared = [server for server in others if server.port not in shared]
     return (unshared or others)[0]
 
 
@@ -77,6 +77,34 @@ def test_a_node_is_killed_and_started_again(trial: Trial, workers: Workers, whic
     trial.judge(seconds=60)
 
 
+@pytest.mark.skipif("replicas" not in servers.ON, reason='needs replicas: TEST_ON="cluster replicas"')
+@pytest.mark.row(19, "a node of the cluster dies with its last writes", "everyone once, by its replica")
+@pytest.mark.parametrize("which", WHICH)
+def test_a_replica_takes_a_nodes_place(trial: Trial, workers: Workers, which: str) -> None:
+    """One that lags behind: what its primary has acknowledged in the last half a second is gone."""
+    servers.REDIS.wait_until_replicated()
+    trial.follow()
+    workers(MYDJANGOAPP_BATCH_SIZE="500")
+    primary = node(which, trial)
+    replica = replica_of(servers.REDIS, primary)
+    trial.upload()
+    trial.wait_until_on_its_way()
+    replica.signal(signal.SIGSTOP)
+    try:
+        client_of(primary).execute_command("CLIENT KILL", "TYPE", "replica")
+        trial.wait_until_on_its_way(share=0.3)
+        primary.kill()
+    finally:
+        replica.signal(signal.SIGCONT)
+    try:
+        wait_until_replaced(servers.REDIS, primary, replica)
+        trial.healed()
+        trial.judge(seconds=60)
+    finally:
+        primary.start()  # as its replica, for the tests that follow
+        servers.REDIS.wait_until_replicated()
+
+
 @pytest.mark.row(18, "slots move to another node, key by key", "everyone once, and no hole")
 def test_slots_move(trial: Trial, workers: Workers, redis: Any) -> None:
     under_way(trial, workers)
@@ -86,7 +114,7 @@ def test_slots_move(trial: Trial, workers: Workers, redis: Any) -> None:
     for slot in {slot_of(key) for key in homes}:
         key = next(key for key in homes if slot_of(key) == slot)
         source = owner(servers.REDIS, key)
-        target = next(server for server in servers.REDIS.primaries if server is not source)
+        target = next(server for server in primaries(servers.REDIS) if server is not source)
         move_whole_slot(servers.REDIS, key, source, target)
     servers.REDIS.wait_until_well()
     trial.healed()
