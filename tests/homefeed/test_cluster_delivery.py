@@ -15,7 +15,7 @@ import pytest
 from devtools.cluster import ClusterServers, client_of
 from devtools.servers import wait_until
 from mydjangoapp.connections.redis_client import breaker_of
-from mydjangoapp.exceptions import FeedsUnavailable
+from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
 from mydjangoapp.homefeed import delivery, feeds_redis, keys, scripts
 from mydjangoapp.homefeed.delivery import Beginning, Message, Status, Verdict, cluster
 from mydjangoapp.homefeed.delivery.pushing import Pushes
@@ -239,6 +239,28 @@ def test_a_node_that_went_back_in_time_has_the_rest_looked_at(redis: Any, forgot
         delivery.serve(claim(1, links.pop()), links)
     assert outcome(1, users).lost == 0
     assert outcome(1, users).doubled == (10 if forgot_only else 0)
+
+
+def test_a_node_that_takes_no_writes_keeps_the_photo_from_its_own_feeds_only(
+    redis: Any, servers: ClusterServers
+) -> None:
+    users = fill(AUTHOR, 30)
+    authors = owner(servers, keys.followers(AUTHOR))
+    full = next(server for server in servers.primaries if server is not authors)
+    theirs = [user for user in users if owner(servers, keys.homefeed(user)) is full]
+    links = Orders()
+    client_of(full).config_set("maxmemory", 1)
+    try:
+        with pytest.raises(FeedsRefused, match="used memory > 'maxmemory'"):
+            delivery.serve(claim(1), links)
+        others = [user for user in users[:10] if user not in theirs]
+        assert outcome(1, others, theirs) == ALL_ONCE
+    finally:
+        client_of(full).config_set("maxmemory", 0)
+    delivery.serve(claim(1, redelivered=True), links)
+    while links:
+        delivery.serve(claim(1, links.pop()), links)
+    assert outcome(1, [*users, AUTHOR]) == ALL_ONCE
 
 
 def test_fanouts_of_other_nodes_are_counted_and_settled_meanwhile(

@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from ... import failpoints
 from ...conf import conf
 from ...exceptions import FeedError, FeedsUnavailable
@@ -177,10 +179,11 @@ class _Pushed:
         self._pushes = Pushes(batch.photo_id)
         self.reached = self.gone = self.refused = self._unsure = 0
         self.lives: set[str] = set()
+        self._problem: ResponseError | None = None
 
     def all_of_it(self) -> bool:
-        """Pushes to everybody; False if the follower list is another by now. Raises `FeedsUnavailable`, when
-        all have it whose nodes answer."""
+        """Pushes to everybody; False if the follower list is another by now. Raises `FeedsUnavailable`, or
+        `FeedsRefused` where a node takes no writes, when all have it whose nodes do."""
         batch = self._batch
         if batch.start == 0:
             self._push([str(batch.author_id).encode()], guarded=True)
@@ -195,6 +198,9 @@ class _Pushed:
             self._push(plain, guarded=batch.is_guarded)
             self._push(guarded, guarded=True)
             failpoints.reach("served", batch.photo_id)
+        if self._unsure and self._problem:
+            with edge():
+                raise self._problem
         if self._unsure:
             raise FeedsUnavailable(
                 f"{self._unsure:,} feeds are on nodes that do not answer; the batch is taken up again. "
@@ -221,6 +227,7 @@ class _Pushed:
             refused += again.refused + last.refused
             unsure = [*again.unsure, *last.unsure, *last.elsewhere]
             lives |= again.lives | last.lives
+            self._problem = again.problem or self._problem
         self.lives |= lives
         self._unsure += len(unsure)
         self.refused += refused

@@ -53,12 +53,14 @@ def new_token() -> str:
 class Outcome:
     """What has become of pushes. `elsewhere`: users whose feeds are on another node by now, surely not pushed
     to. `unsure`: whose node has not answered, or too late. `refused`: feeds that take no push. `lives`: of
-    the nodes that have acknowledged pushes."""
+    the nodes that have acknowledged pushes. `problem`: what a node said that takes no writes at all (out of
+    memory); its users are among the unsure."""
 
     elsewhere: list[bytes] = field(default_factory=list)
     unsure: list[bytes] = field(default_factory=list)
     refused: int = 0
     lives: set[str] = field(default_factory=set)
+    problem: ResponseError | None = None
 
 
 class Pushes:
@@ -76,8 +78,6 @@ class Pushes:
         """Pushes to each of these users. With `void_at`, in this process's monotonic clock, without looking
         whether the photo is there, and not later. `one_by_one`: each where its slot is, also on its way;
         their floors go.
-
-        Raises `FeedsRefused` where a node takes no writes at all: then all of it is to be done again.
         """
         outcome = Outcome()
         with edge():
@@ -205,10 +205,9 @@ class _Calls:
             self._send()
         except (ConnectionError, TimeoutError, ReadOnlyError, ClusterDownError) as error:
             self._lose(error)  # the last two: another node has taken its place, or will
-        except ResponseError:
-            # Out of memory: the other nodes may have done their part, and all is done again.
-            self._disconnect()
-            raise
+        except ResponseError as error:
+            self._outcome.problem = error
+            self._lose(error)
         return True
 
     def close(self) -> None:

@@ -9,8 +9,8 @@
 -- Verdicts are those of claim.lua.
 --
 -- Fields of the hash as claim.lua has them, and: cursor (next follower whom no batch has), open (see
--- open_batches.lua), run (of this server, when the batch before was claimed), sent (the cursor for which a
--- message was sent), done (followers whose batches are committed), fence (until when claims that this server
+-- open_batches.lua), run (this server's life in which the batch before was claimed), sent (the cursor for which
+-- a message was sent), done (followers whose batches are committed), fence (until when claims that this server
 -- has lost may still push).
 --
 -- A batch that is claimed for the first time may push without looking, until `fence` seconds later. Whoever
@@ -33,7 +33,8 @@ local in_flight, fence = tonumber(ARGV[16]), tonumber(ARGV[17])
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local told = redis.call('INFO', 'server', 'replication')
+local run = string.match(told, 'run_id:(%w+)') .. string.match(told, 'master_replid:(%w+)')
 local f = redis.call('HMGET', fanout, 'cursor', 'generation', 'beat', 'ended', 'synced', 'total', 'reached',
   'attempts', 'attempted', 'started', 'guard', 'run', 'open', 'sent', 'done', 'fence')
 local function refused(verdict, length, attempts)
