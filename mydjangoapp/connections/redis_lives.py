@@ -58,7 +58,8 @@ class Kept:
 
 def connected(connection: Any) -> None:
     """For redis-py's `redis_connect_func`: another connection may lead to another life."""
-    connection.on_connect()
+    # A health check that fails connects again, and would check again.
+    connection.on_connect_check_health(check_health=False)
     _asked.pop(connection, None)
 
 

@@ -63,7 +63,8 @@ def _advance(known: dict[int, NodeHistory], kept: Kept) -> None:
         row = known.get(slot) or NodeHistory(slot=slot, seen_at=now)
         if not node.is_safe or row.value >= node.counter or (slot in known and row.seen_at > settled_before):
             continue
-        row.value, row.seen, row.seen_at = row.seen, node.counter, now  # by now the disk has what was seen
+        # By now the disk has what was seen, unless a crash has taken some of it back.
+        row.value, row.seen, row.seen_at = min(row.seen, node.counter - 1), node.counter, now
         rows.append(row)
     database.upsert(rows, ["value", "seen", "seen_at"])
 

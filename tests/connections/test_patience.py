@@ -15,7 +15,7 @@ from mydjangoapp import graph, likes, outbox
 from mydjangoapp.connections import patience
 from mydjangoapp.connections.patience import Patience
 from mydjangoapp.exceptions import FeedsUnavailable
-from mydjangoapp.homefeed import feeds_redis, keys
+from mydjangoapp.homefeed import feeds_redis, followers, keys
 from mydjangoapp.models import Follow, Like, PendingChange, Photo
 from tests.feeds import publish
 from tests.test_outbox import settle
@@ -82,6 +82,7 @@ def test_what_could_not_be_done_in_time_is_done_by_the_outbox(
 ) -> None:
     me, author, first = make_users(3)
     graph.follow(first, author)
+    assert followers.ensure(author.pk), "there, also if this took too long for a commit"
     frozen(True)
     graph.follow(me, author)
     frozen(False)
