@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -26,19 +26,6 @@ def writer() -> str:
 def primary(model: type[Row]) -> models.QuerySet[Row]:
     """The rows of a model as that database has them: a replica may be behind."""
     return model._default_manager.using(writer())
-
-
-def upsert(rows: Sequence[Any], fields: Sequence[str]) -> None:
-    """Writes these fields of rows, by their primary keys, in one statement; a row that is not there is
-    made."""
-    if rows:
-        named = connections[writer()].features.supports_update_conflicts_with_target
-        primary(type(rows[0])).bulk_create(
-            rows,
-            update_conflicts=True,
-            update_fields=fields,
-            unique_fields=[rows[0]._meta.pk.name] if named else None,
-        )
 
 
 def atomic() -> Atomic:

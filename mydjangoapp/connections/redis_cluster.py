@@ -32,7 +32,7 @@ from redis.exceptions import (
 
 from .hash_tags import slot_of
 from .redis_client import breaker_of, client_of, send
-from .redis_lives import Kept, keeps, life_of, scan
+from .redis_lives import Kept, keeps, life_of
 from .redis_topology import Node, Topology, topology_of
 
 if TYPE_CHECKING:
@@ -120,24 +120,21 @@ class Cluster(CoreCommands):
         to each, whose key `key_in` makes for a slot. Two round trips per node, of half its time-out at
         most."""
         self.topology.refresh()
-        nodes, is_complete = {}, True
+        alive, safe, is_complete = set(), set(), True
         for slot, node in self.topology.first_slots():
             ask = partial(keeps, key=key_in(slot), seconds=self.timeout / 2)
             try:
-                kept = self.at(node, ask)
+                life, is_safe = self.at(node, ask)
             except (ConnectionError, TimeoutError, ResponseError) as error:
                 logger.warning("node %s:%s does not tell what it has for good: %s", *node, error)
+                life, is_safe = "", False
+            if not life:
                 is_complete = False
                 continue
-            if kept.life:
-                nodes[slot] = kept
-            else:
-                is_complete = False
-        return Kept(nodes, is_complete)
-
-    def scan_where(self, slot: int, position: str, count: int) -> tuple[str, str, list[bytes]]:
-        """A step of SCAN at the primary of a slot: its life, the next position, and keys. One round trip."""
-        return self.at(self.topology.owner(slot), partial(scan, position=position, count=count))
+            alive.add(life)
+            if is_safe:
+                safe.add(life)
+        return Kept(frozenset(safe), frozenset(alive), is_complete)
 
     def client_of(self, node: Node) -> Redis:
         """The client of one node."""

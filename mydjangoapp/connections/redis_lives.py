@@ -28,32 +28,14 @@ _asked: WeakKeyDictionary[Any, tuple[str, float]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class NodeKept:
-    """What one primary has. `is_safe`: a replica, if it has any, has all that it acknowledged before.
-    `counter`: of how often it was asked."""
-
-    life: str
-    is_safe: bool
-    counter: int
-
-
-@dataclass(frozen=True)
 class Kept:
-    """What primaries have for good, by their first slots. `is_complete`: every primary has told its life, so
-    that those which are not among them are over."""
+    """What primaries have for good. `safe`: lives in which all that was acknowledged until now survives the
+    loss of any one server. `alive`: all lives that are led now. `is_complete`: every primary has told its
+    own, so that what is not among them is over."""
 
-    nodes: dict[int, NodeKept]
+    safe: frozenset[str]
+    alive: frozenset[str]
     is_complete: bool
-
-    @property
-    def alive(self) -> frozenset[str]:
-        """All lives that are led now."""
-        return frozenset(node.life for node in self.nodes.values())
-
-    @property
-    def safe(self) -> frozenset[str]:
-        """Lives in which all that was acknowledged until now survives the loss of any one server."""
-        return frozenset(node.life for node in self.nodes.values() if node.is_safe)
 
 
 def connected(connection: Any) -> None:
@@ -83,9 +65,10 @@ def life_of(client: Redis) -> str:
     return _life(*pipeline.execute())
 
 
-def keeps(client: Redis, key: str, seconds: float) -> NodeKept:
-    """What a primary has of all that it acknowledged before. Adds one to the counter at `key`, which is to be
-    a key of this node. Two round trips, of so many seconds at most."""
+def keeps(client: Redis, key: str, seconds: float) -> tuple[str, bool]:
+    """The life of a primary, and whether a replica, if it has any, has all that it acknowledged before;
+    writes a counter at `key`, which is to be a key of this node. Two round trips, of so many seconds at
+    most."""
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("INFO", "replication")
     pipeline.execute_command("CLUSTER NODES")
@@ -99,18 +82,8 @@ def keeps(client: Redis, key: str, seconds: float) -> NodeKept:
     pipeline.execute_command("INCR", key)
     if has_replicas:
         pipeline.execute_command("WAIT", REPLICAS, max(1, int(seconds * 1_000)))
-    told, cluster, counter, *waited = pipeline.execute()
-    return NodeKept(_life(told, cluster), not has_replicas or waited[0] >= REPLICAS, counter)
-
-
-def scan(client: Redis, position: str, count: int) -> tuple[str, str, list[bytes]]:
-    """The life of a primary, and a step of SCAN there: the next position, and keys. One round trip."""
-    pipeline = client.pipeline(transaction=False)
-    pipeline.execute_command("INFO", "server", "replication")
-    pipeline.execute_command("CLUSTER INFO")
-    pipeline.execute_command("SCAN", position, "COUNT", count)
-    told, cluster, (following, keys) = pipeline.execute()
-    return _life(told, cluster), str(following), keys
+    told, cluster, _, *waited = pipeline.execute()
+    return _life(told, cluster), not has_replicas or waited[0] >= REPLICAS
 
 
 def _replicas(nodes: dict[str, dict[str, str]]) -> int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..conf import conf
-from ..connections.redis_cluster import Cluster
 from ..connections.redis_lives import Kept
 from ..connections.redis_server import Store
 from ..exceptions import FeedsRefused, FeedsUnavailable
@@ -83,12 +82,6 @@ def kept() -> Kept | None:
     `FeedsUnavailable`."""
     with edge():
         return store().kept(keys.settled)
-
-
-def scan_where(slot: int, position: str, count: int) -> tuple[str, str, list[bytes]]:
-    """A step of SCAN at one node of a cluster: see `Cluster.scan_where`. Raises `FeedsUnavailable`."""
-    with edge():
-        return cast(Cluster, client()).scan_where(slot, position, count)
 
 
 def oldest_version() -> tuple[int, ...]:
