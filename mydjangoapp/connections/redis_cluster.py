@@ -1,8 +1,8 @@
 """A cluster of Redis or Valkey servers behind the commands of redis-py's client.
 
 redis-py's own pipeline for clusters would repeat commands by itself, ten times, after time-outs as well. Here
-each node has a client as a single server
-has it: what is sent to it goes out once for all commands of a call, and is repeated as often.
+each node has a client as a single server has it: what is sent to it goes out once for all commands of a call,
+and is repeated as often.
 
 A node that is away fails only the calls that need it. Where a slot is, `redis_topology.py` says.
 """

@@ -51,7 +51,7 @@ def life_at(connection: Any) -> str:
     life, asked_at = _asked.get(connection, ("", 0.0))
     if not life or time.monotonic() - asked_at > ASK_AGAIN_SECONDS:
         connection.send_command("INFO", "server", "replication")
-        life, asked_at = named(connection.read_response()), time.monotonic()
+        life, asked_at = _named(connection.read_response()), time.monotonic()
         _asked[connection] = life, asked_at
     return life
 
@@ -60,8 +60,7 @@ def life_of(client: Redis) -> str:
     """The life of a primary; empty if it is none, or cut off from the others, who may have replaced it
     without its knowing. One round trip."""
     pipeline = client.pipeline(transaction=False)
-    pipeline.execute_command("INFO", "server", "replication")
-    pipeline.execute_command("CLUSTER INFO")
+    _ask(pipeline)
     return _life(*pipeline.execute())
 
 
@@ -77,8 +76,7 @@ def keeps(client: Redis, key: str, seconds: float) -> tuple[str, bool]:
     # failed.
     has_replicas = told["connected_slaves"] > 0 or _replicas(nodes) > 0
     pipeline = client.pipeline(transaction=False)
-    pipeline.execute_command("INFO", "server", "replication")
-    pipeline.execute_command("CLUSTER INFO")
+    _ask(pipeline)
     pipeline.execute_command("INCR", key)
     if has_replicas:
         pipeline.execute_command("WAIT", REPLICAS, max(1, int(seconds * 1_000)))
@@ -94,12 +92,18 @@ def _replicas(nodes: dict[str, dict[str, str]]) -> int:
     return sum("fail" not in flags[replica] for replica in replicas)
 
 
+def _ask(pipeline: Any) -> None:
+    """For `_life`."""
+    pipeline.execute_command("INFO", "server", "replication")
+    pipeline.execute_command("CLUSTER INFO")
+
+
 def _life(told: dict[str, str], cluster: dict[str, str]) -> str:
     is_well = told["role"] == "master" and cluster["cluster_state"] == "ok"
     return _short(f"{told['run_id']} {told['master_replid']}") if is_well else ""
 
 
-def named(told: bytes) -> str:
+def _named(told: bytes) -> str:
     """The life that an answer to INFO tells of."""
     return _short(" ".join(_NAMES.findall(told.decode())))
 

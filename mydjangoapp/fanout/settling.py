@@ -43,7 +43,7 @@ def settle(enqueue: Enqueue, enqueue_removal: Callable[[int, UserId], bool]) -> 
     whose pushes a node of a cluster may have lost some is carried again.
 
     Any number of processes may do this at once. Two queries and, per 500 fan-outs, a few statements; at
-    most four round trips. Raises `FeedsUnavailable`, `FeedsRefused`.
+    most four round trips, on a cluster some to each node. Raises `FeedsUnavailable`, `FeedsRefused`.
     """
     taken = delivery.take_ended(ROWS)
     author_ids = ledger.authors(one.photo_id for one in (*taken.ended, *taken.lost))

@@ -78,7 +78,7 @@ def life(*, now: bool = False) -> str:
 
 def kept() -> Kept | None:
     """What the cluster's nodes have for good of all that they acknowledged before this call; None for a
-    single server, of which time tells (`SETTLE_SECONDS`). One round trip per node. Raises
+    single server, of which time tells (`SETTLE_SECONDS`). Two round trips per node. Raises
     `FeedsUnavailable`."""
     with edge():
         return store().kept(keys.settled)
