@@ -14,6 +14,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +33,7 @@ from redis.exceptions import (
 
 from .hash_tags import slot_of
 from .redis_client import breaker_of, client_of, send
-from .redis_lives import Kept, keeps, life_of
+from .redis_lives import Kept, keeps, life_of, remember, remembered, scan
 from .redis_topology import Node, Topology, topology_of
 
 if TYPE_CHECKING:
@@ -135,6 +136,23 @@ class Cluster(CoreCommands):
             if is_safe:
                 safe.add(life)
         return Kept(frozenset(safe), frozenset(alive), is_complete)
+
+    def remembered(self, key_in: Callable[[int], str]) -> dict[int, tuple[str, list[str]]]:
+        """Of each primary that answers, by its first slot, the life and the texts of its history, the newest
+        last. One round trip per node."""
+        found = {}
+        for slot, node in self.topology.first_slots():
+            with suppress(ConnectionError, TimeoutError, ResponseError):
+                found[slot] = self.at(node, partial(remembered, key=key_in(slot)))
+        return found
+
+    def remember(self, slot: int, key: str, text: str) -> None:
+        """Adds a text to the history of the primary of a slot. One round trip."""
+        self.at(self.topology.owner(slot), partial(remember, key=key, text=text))
+
+    def scan_where(self, slot: int, position: str, count: int) -> tuple[str, str, list[bytes]]:
+        """A step of SCAN at the primary of a slot: its life, the next position, and keys. One round trip."""
+        return self.at(self.topology.owner(slot), partial(scan, position=position, count=count))
 
     def client_of(self, node: Node) -> Redis:
         """The client of one node."""

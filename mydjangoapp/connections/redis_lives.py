@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 ASK_AGAIN_SECONDS = 10.0  # a node that was demoted and promoted again may have kept its connections
+HISTORY = 100
 REPLICAS = 1  # of a node's, that must have its writes
 _NAMES = re.compile(r"^(?:run_id|master_replid):(\w+)", re.MULTILINE)
 
@@ -82,6 +83,32 @@ def keeps(client: Redis, key: str, seconds: float) -> tuple[str, bool]:
         pipeline.execute_command("WAIT", REPLICAS, max(1, int(seconds * 1_000)))
     told, cluster, _, *waited = pipeline.execute()
     return _life(told, cluster), not has_replicas or waited[0] >= REPLICAS
+
+
+def remembered(client: Redis, key: str) -> tuple[str, list[str]]:
+    """The life of a primary, and the texts that `remember` has left there. One round trip."""
+    pipeline = client.pipeline(transaction=False)
+    _ask(pipeline)
+    pipeline.lrange(key, 0, -1)
+    told, cluster, texts = pipeline.execute()
+    return _life(told, cluster), [text.decode() for text in texts]
+
+
+def remember(client: Redis, key: str, text: str) -> None:
+    """Adds a text to the history at `key`, of which a node keeps the last hundred. One round trip."""
+    pipeline = client.pipeline(transaction=False)
+    pipeline.rpush(key, text)
+    pipeline.ltrim(key, -HISTORY, -1)
+    pipeline.execute()
+
+
+def scan(client: Redis, position: str, count: int) -> tuple[str, str, list[bytes]]:
+    """The life of a primary, and a step of SCAN there: the next position, and keys. One round trip."""
+    pipeline = client.pipeline(transaction=False)
+    _ask(pipeline)
+    pipeline.execute_command("SCAN", position, "COUNT", count)
+    told, cluster, (following, keys) = pipeline.execute()
+    return _life(told, cluster), str(following), keys
 
 
 def _replicas(nodes: dict[str, dict[str, str]]) -> int:

@@ -114,6 +114,12 @@ def settled(slot: int) -> str:
     return f"{conf.KEY_PREFIX}settled:{{{text_in(slot)}}}"
 
 
+def history(slot: int) -> str:
+    """`history:{…}`, list: the last texts that were written there to see whether the node still has them, see
+    `losses`. Lies as `settled:{…}` does. Kept."""
+    return f"{conf.KEY_PREFIX}history:{{{text_in(slot)}}}"
+
+
 def queue() -> str:
     """`queue`, hash: how far the broker's queue has come (see `lua/claim.lua`). Kept."""
     return f"{conf.KEY_PREFIX}queue"

@@ -7,6 +7,7 @@ from .fanout import FanOut
 from .follow import Follow
 from .like import Like
 from .mute import Mute
+from .node_history import NodeHistory
 from .past_follow import PastFollow
 from .pending_change import PendingChange
 from .photo import Photo
@@ -24,6 +25,7 @@ __all__ = [
     "Follow",
     "Like",
     "Mute",
+    "NodeHistory",
     "PastFollow",
     "PendingChange",
     "Photo",

@@ -16,7 +16,7 @@ from ..fanout import rescue, settling
 from ..fanout.chain import Enqueue
 from ..fanout.rescue import Rescued
 from ..fanout.settling import Settled
-from ..homefeed import keys, turns
+from ..homefeed import keys, losses, turns
 from ..models import UserId
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class Recovery:
     rescued: int = 0
     settled: Settled = field(default_factory=Settled)
     changes: int = 0
+    voided: int = 0
     events: int = 0
     look_again: bool = False
     problems: list[str] = field(default_factory=list)
@@ -72,6 +73,8 @@ def recover(
     done.settled = tried(
         "no fan-out is settled at the moment", lambda: settling.settle(enqueue, enqueue_removal), Settled()
     )
+    tried("no node of the cluster is watched at the moment", losses.watch, None)
+    done.voided = in_time("feeds of a node that has lost writes have to wait", losses.make_up_for)
     done.changes = in_time("changes have to wait", outbox.catch_up)
     # Also while the feeds' Redis is away: events may be carried by another server.
     done.events = in_time("events have to wait", _send_events)

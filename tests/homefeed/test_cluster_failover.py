@@ -12,11 +12,14 @@ from django.utils import timezone
 from devtools.cluster import NODE_TIMEOUT, ClusterServers, client_of
 from devtools.servers import RedisServer, wait_until
 from mydjangoapp import graph, outbox
+from mydjangoapp.connections.hash_tags import slot_of
+from mydjangoapp.connections.patience import Budget
 from mydjangoapp.connections.redis_client import breaker_of
 from mydjangoapp.connections.redis_cluster import Cluster
 from mydjangoapp.fanout import settling
-from mydjangoapp.homefeed import feeds_redis, keys
-from mydjangoapp.models import FanOut, PendingChange
+from mydjangoapp.homefeed import feeds_redis, keys, losses, rebuild
+from mydjangoapp.homefeed import reader as feed_reader
+from mydjangoapp.models import FanOut, NodeHistory, PendingChange
 from tests.checker import ALL_ONCE, fill, has_ended, outcome, state
 from tests.clusters import fail_over, owner, replica_of, wait_until_replaced
 from tests.ledger import Sent, carry, publish
@@ -201,6 +204,114 @@ def is_caught_up() -> bool:
     """Empties the outbox as far as that can be done now; whether all of it could."""
     catch_up()
     return not PendingChange.objects.exists()
+
+
+def test_a_replica_with_old_data_has_its_feeds_built_anew(
+    servers: ClusterServers, make_users: Callable[[int], list[Any]], redis: Any, settings: Any
+) -> None:
+    """Longer away than the cluster waits for it: what it lacks is done, and forgotten, by the time it is
+    promoted."""
+    author, *readers = make_users(25)
+    for reader in readers:
+        graph.follow(reader, author)
+    by_hand = [900_000 + n for n in range(30)]
+    for user in by_hand:
+        redis.rpush(keys.followers(user), 1)
+    first = publish(author)
+    carry(first, author)
+    failing = owner(servers, keys.followers(author.pk))
+    there = [reader for reader in readers if owner(servers, keys.homefeed(reader.pk)) is failing]
+    elsewhere = [reader for reader in readers if reader not in there]
+    assert there and elsewhere
+    for reader in readers:
+        assert rebuild.build(reader.pk)
+    wait_until(lambda: has_confirmed_since(set()), seconds=20, what="each node's history is confirmed")
+    replica = replica_of(servers, failing)
+    replica.signal(signal.SIGSTOP)
+    try:
+        client_of(failing).execute_command("CLIENT KILL", "TYPE", "replica")
+        wait_until(lambda: len(kept().safe) == 3, seconds=20, what="the others say that the replica failed")
+        second = publish(author)
+        carry(second, author)
+        settle_until(lambda: state(second) == "done", Sent())
+        since = written()
+        wait_until(lambda: has_confirmed_since(since), seconds=20, what="that is confirmed, too")
+        failing.kill()
+    finally:
+        replica.signal(signal.SIGCONT)
+    wait_until_replaced(servers, failing, replica)
+    breaker_of.cache_clear()
+    assert outcome(second, [reader.pk for reader in there]).lost == len(there), "it was done, and is gone"
+    assert all(redis.exists(keys.floor(reader.pk)) for reader in readers), "and nobody would notice"
+    wait_until(lambda: watched() and lost().exists(), seconds=20, what="the loss is noticed")
+    assert lost().count() == 1
+    voided = losses.make_up_for()
+    assert voided > len(there) and not lost().exists()
+    assert not any(redis.exists(keys.floor(reader.pk)) for reader in there)
+    assert all(redis.exists(keys.floor(reader.pk)) for reader in elsewhere), "other nodes have lost nothing"
+    assert not redis.exists(keys.followers(author.pk)), "made anew from SQL with the next photo"
+    assert all(redis.exists(keys.followers(user)) for user in by_hand), "SQL knows nothing of these"
+    for reader in there:
+        seen = [entry.photo.id for entry in feed_reader.older(reader.pk, limit=5).entries]
+        assert seen == [second, first]
+    third = publish(author)
+    carry(third, author)
+    assert outcome(third, [reader.pk for reader in readers]) == ALL_ONCE
+    assert watched() and not lost().exists(), "noticed once"
+    since = written()
+    wait_until(lambda: has_confirmed_since(since), seconds=20, what="it is watched as before")
+
+
+def test_feeds_of_a_node_are_voided_in_steps(
+    servers: ClusterServers, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And from the beginning, if another server takes the node's place meanwhile."""
+    monkeypatch.setattr(losses, "KEYS_AT_ONCE", 10)
+    monkeypatch.setattr(losses, "KEYS_PER_CALL", 20)
+    users = range(600)
+    pipeline = redis.pipeline(transaction=False)
+    for user in users:
+        pipeline.set(keys.floor(user), 1)
+        pipeline.rpush(keys.homefeed(user), 1)
+    pipeline.execute()
+    wait_until(lambda: has_confirmed_since(set()), seconds=20, what="each node's history is confirmed")
+    row = NodeHistory.objects.order_by("slot")[0]
+    topology = cluster().topology
+    there = [user for user in users if topology.owner(slot_of(keys.floor(user))) == topology.owner(row.slot)]
+    elsewhere = set(users) - set(there)
+    NodeHistory.objects.filter(pk=row.pk).update(lost_at=timezone.now())
+    assert 0 < losses.make_up_for(Budget(60)) < len(there), "not all at once"
+    row.refresh_from_db()
+    assert row.lost_at and row.position != "0" and row.life in lives()
+    NodeHistory.objects.filter(pk=row.pk).update(life="another", position="7")
+    while lost().exists():
+        losses.make_up_for(Budget(60))
+    assert redis.exists(*map(keys.floor, there)) == 0
+    assert redis.exists(*map(keys.floor, elsewhere)) == len(elsewhere), "of other nodes nothing"
+    assert redis.exists(*map(keys.homefeed, users)) == len(users), "the lists themselves stay"
+
+
+def watched() -> bool:
+    """Watches, with every node asked."""
+    breaker_of.cache_clear()
+    losses.watch()
+    return True
+
+
+def written() -> set[str]:
+    """The texts that SQL knows to be on any node."""
+    return {text for row in NodeHistory.objects.all() for text in (row.confirmed, row.pending)}
+
+
+def has_confirmed_since(before: set[str]) -> bool:
+    """Watches; whether a text that was written after these is confirmed of each node."""
+    watched()
+    confirmed = NodeHistory.objects.exclude(confirmed="").values_list("confirmed", flat=True)
+    return len(confirmed) == 3 and before.isdisjoint(confirmed)
+
+
+def lost() -> Any:
+    return NodeHistory.objects.exclude(lost_at=None)
 
 
 def catch_up() -> int:
