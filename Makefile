@@ -130,6 +130,8 @@ faults-redis: $(VENV)/dev
 faults-rabbitmq: $(VENV)/dev
 	@TEST_ON="postgres rabbitmq" FAULT_FINDINGS="$(FINDINGS)/RabbitMQ as broker, PostgreSQL.json" \
 	  $(PYTEST) -m fault tests/faults $(ARGS)
+	@TEST_ON="postgres rabbitmq" CELERY_TASK_DEFAULT_QUEUE_TYPE=classic $(PYTEST) -m fault \
+	  tests/faults/test_broker_away.py tests/faults/test_messages.py $(ARGS)
 
 faults-cluster: $(VENV)/dev
 	@TEST_ON="cluster replicas" FAULT_FINDINGS="$(FINDINGS)/Redis Cluster, replicas.json" $(PYTEST) -m fault \

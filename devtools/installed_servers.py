@@ -10,7 +10,9 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
+
+from kombu import Connection
 
 from .servers import LOOPBACK, Server, ServerFailed, free_port, in_use, wait_until
 
@@ -170,10 +172,18 @@ class RabbitServer(Server):
         """How many messages it has, waiting or in a worker's hands."""
         return sum(int(line) for line in self._control("list_queues", "messages").split() if line.isdigit())
 
+    def queue_types(self) -> dict[str, str]:
+        """What its queues are: `classic` or `quorum`."""
+        _, *lines = self._control("list_queues", "name", "type").splitlines()
+        return dict(line.split("\t") for line in lines)
+
     def purge(self) -> None:
         """Throws away what waits."""
-        for queue in self._control("list_queues", "name").split()[1:]:
-            self._control("purge_queue", queue)
+        names = self._control("list_queues", "name").split()[1:]
+        with Connection(self.url()) as connection:
+            channel: Any = connection.channel()
+            for name in names:
+                channel.queue_purge(name)
 
     def _control(self, *words: str) -> str:
         told = subprocess.run(

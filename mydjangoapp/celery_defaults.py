@@ -5,7 +5,8 @@
     celery_defaults.use(app)
     app.autodiscover_tasks()
 
-Whatever the site sets itself counts. Reasons: docs/OPERATING.md.
+Whatever the site sets itself counts. Of what goes with quorum queues, `CELERY_TASK_DEFAULT_QUEUE_TYPE =
+"quorum"` is all that it has to set. Reasons: docs/OPERATING.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from celery import Celery
+from celery.app.utils import Settings
 
 from .conf import conf
 from .connections import kombu_redis, task_database
@@ -40,7 +42,6 @@ def use(app: Celery) -> None:
     connections."""
     kombu_redis.use()
     task_database.keep(app)
-    app.add_defaults(_defaults)
     app.on_after_configure.connect(_complete, weak=False)
 
 
@@ -59,9 +60,30 @@ def _defaults() -> dict[str, Any]:
     }
 
 
+def _quorum() -> dict[str, Any]:
+    """With RabbitMQ's replicated queues. A message with a countdown waits in the broker then, not in a
+    worker, for which the exchange has to be a topic."""
+    name = f"{conf.KEY_PREFIX}celery-quorum"  # a queue or exchange that is there cannot change its type
+    return {
+        "task_default_queue": name,
+        "task_default_exchange_type": "topic",
+        "task_create_missing_queue_type": "quorum",
+        "task_create_missing_queue_exchange_type": "topic",
+    }
+
+
+def _add(configured: Settings, defaults: dict[str, Any]) -> None:
+    """Behind what the site has set, before Celery's own: `add_defaults` puts them before both."""
+    maps: list[Any] = configured.maps or []
+    maps.insert(len(maps) - 1, defaults)
+
+
 def _complete(sender: Celery, **_: Any) -> None:
     """What depends on what the site has set."""
     configured = sender.conf
+    if configured.task_default_queue_type == "quorum":
+        _add(configured, _quorum())
+    _add(configured, _defaults())
     scheme = urlsplit(str(configured.broker_url or "")).scheme
     own = REDIS_OPTIONS if scheme.startswith("redis") else RABBITMQ_OPTIONS if "amqp" in scheme else {}
     configured.broker_transport_options = _FAIL_AT_ONCE | own | (configured.broker_transport_options or {})

@@ -217,6 +217,10 @@ SPECTACULAR_SETTINGS = {
 
 # Everything else that Celery needs: mydjangoapp/celery_defaults.py.
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="redis://127.0.0.1:6379/1")
+CELERY_TASK_DEFAULT_QUEUE_TYPE = env.str(
+    "CELERY_TASK_DEFAULT_QUEUE_TYPE",
+    default="quorum" if "amqp" in CELERY_BROKER_URL.split(":")[0] else "classic",
+)
 if seconds := env.int("CELERY_VISIBILITY_TIMEOUT", default=0):
     CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": seconds}
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")

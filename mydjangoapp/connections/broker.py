@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextvars import copy_context
@@ -17,7 +18,7 @@ from . import in_place, patience
 from .breaker import Breaker
 
 if TYPE_CHECKING:
-    from celery import Task
+    from celery import Celery, Task
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +54,20 @@ def send(task: Task[Any, Any], *arguments: Any, **options: Any) -> bool:
     if task.app.conf.task_always_eager:
         in_place.run(task, arguments)  # a host site's own tests: here and now, as they asked for
         return True
-    why = _in_time(lambda: task.apply_async(arguments, retry=False, **options))
+    why = _in_time(lambda: task.apply_async(arguments, retry=False, **_for_quorum(task.app, options)))
     if why:
         logger.warning(
             "the broker did not take %s%r (%s): the rescue sends it again", task.name, arguments, why
         )
     return not why
+
+
+def _for_quorum(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
+    """A countdown in whole seconds, where the broker counts it down: Celery would cut half a second down to
+    none, and refuse it."""
+    if "countdown" not in options or app.conf.task_default_queue_type != "quorum":
+        return options
+    return {**options, "countdown": math.ceil(options["countdown"])}
 
 
 def send_by_name(name: str, *arguments: Any) -> bool:

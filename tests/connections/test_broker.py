@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from mydjangoapp import tasks
+from mydjangoapp import celery_defaults, tasks
 from mydjangoapp.connections import broker
 from mydjangoapp.connections.breaker import Breaker
 
@@ -93,6 +93,45 @@ def hanging(black_hole: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("mydjangoapp.conf.Conf.PUBLISH_TIMEOUT", 0.05)
     app = Celery("somebody", broker=f"redis://127.0.0.1:{black_hole}/0", set_as_current=False)
     return app.task(name="some.task", typing=False)(_nothing)
+
+
+def configured(**settings: Any) -> Any:
+    """The configuration of a site's Celery app that has set this."""
+    app = Celery("somebody", set_as_current=False)
+    app.config_from_object({"broker_url": "amqp://127.0.0.1:1//", **settings})
+    celery_defaults.use(app)
+    return app.conf
+
+
+def test_what_the_site_has_set_counts() -> None:
+    found = configured(task_default_queue="photos", worker_prefetch_multiplier=4)
+    assert (found.task_default_queue, found.worker_prefetch_multiplier) == ("photos", 4)
+    assert configured().worker_prefetch_multiplier == 1
+    assert configured(broker_heartbeat=60).broker_heartbeat == 60
+
+
+def test_quorum_queues_bring_what_they_need() -> None:
+    """A queue and an exchange of another name: neither can change its type."""
+    found = configured(task_default_queue_type="quorum")
+    assert (found.task_default_exchange_type, found.task_create_missing_queue_type) == ("topic", "quorum")
+    assert found.task_default_queue == found.task_default_exchange == "celery-quorum"
+    assert (
+        configured(task_default_queue_type="quorum", task_default_queue="mine").task_default_queue == "mine"
+    )
+    classic = configured()
+    assert (classic.task_default_queue, classic.task_default_exchange_type) == ("celery", "direct")
+
+
+@pytest.mark.parametrize(("queue_type", "counts_down"), [("quorum", [1, 3, 0]), ("classic", [0.2, 2.5, 0])])
+def test_a_broker_that_counts_down_counts_whole_seconds(queue_type: str, counts_down: list[float]) -> None:
+    app = Celery("somebody", broker="redis://127.0.0.1:1/0", set_as_current=False)
+    app.conf.task_default_queue_type = queue_type
+    task: Any = app.task(name="some.task", typing=False)(_nothing)
+    sent: list[float] = []
+    task.apply_async = lambda _arguments, *, retry, countdown: sent.append(countdown)
+    for countdown in (0.2, 2.5, 0):
+        assert broker.send(task, countdown=countdown)
+    assert sent == counts_down
 
 
 def test_threads_that_hang_are_counted(hanging: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -145,5 +145,22 @@ def test_rabbitmq_says_what_it_does_not_take(broker_server: Broker) -> None:
         with current_app.amqp.producer_pool.acquire() as producer:
             return broker._in_time(lambda: producer.publish({}, routing_key=queue, retry=False))
 
-    assert publish("celery") == ""
+    assert publish(current_app.conf.task_default_queue) == ""
     assert "MessageNacked" in publish("full")
+
+
+@pytest.mark.skipif("rabbitmq" not in servers.ON, reason="queues of RabbitMQ")
+def test_what_waits_for_its_time_waits_in_quorum_queues(
+    broker_server: Broker, workers: Workers, is_quiet: Callable[[], bool], author: Any
+) -> None:
+    """And not in a worker's hands, where it would hold back what comes after it."""
+    assert isinstance(broker_server, RabbitServer)
+    worker = workers()
+    FanOut.objects.all().delete()
+    assert broker.send(insert_into_homefeed, 999_999, author.pk, countdown=0.3)
+    worker.kill()
+    assert not is_quiet()
+    workers()
+    wait_until(is_quiet, seconds=30, what="it was delivered when its time had come")
+    kinds = broker_server.queue_types()
+    assert kinds[current_app.conf.task_default_queue] == kinds["celery_delayed_0"] == "quorum"
