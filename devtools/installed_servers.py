@@ -179,11 +179,20 @@ class RabbitServer(Server):
 
     def purge(self) -> None:
         """Throws away what waits."""
-        names = self._control("list_queues", "name").split()[1:]
-        with Connection(self.url()) as connection:
-            channel: Any = connection.channel()
-            for name in names:
-                channel.queue_purge(name)
+        left = self._control("list_queues", "name").split()[1:]
+
+        def purged() -> bool:
+            with Connection(self.url()) as connection:
+                channel: Any = connection.channel()
+                try:
+                    while left:
+                        channel.queue_purge(left[-1])
+                        left.pop()
+                except connection.connection_errors + connection.channel_errors:
+                    return False
+                return True
+
+        wait_until(purged, seconds=60, what="each queue has a leader again after a restart")
 
     def _control(self, *words: str) -> str:
         told = subprocess.run(
