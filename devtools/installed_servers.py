@@ -17,7 +17,7 @@ from kombu import Connection
 from .servers import LOOPBACK, Server, ServerFailed, free_port, in_use, wait_until
 
 
-def _installed(name: str, package: str) -> str:
+def installed(name: str, package: str) -> str:
     """The newest of that name. Raises `ServerFailed` if there is none."""
     if found := shutil.which(name):
         return found
@@ -45,7 +45,7 @@ class PostgresServer(Server):
         made = subprocess.run(
             [
                 *as_user,
-                _installed("initdb", "postgresql"),
+                installed("initdb", "postgresql"),
                 "-D",
                 str(data),
                 "-U",
@@ -60,13 +60,13 @@ class PostgresServer(Server):
         )
         if made.returncode:
             raise ServerFailed(f"initdb: {made.stderr[-2000:]}")
-        command = [*as_user, _installed("postgres", "postgresql"), "-D", str(data), "-p", str(port)]
+        command = [*as_user, installed("postgres", "postgresql"), "-D", str(data), "-p", str(port)]
         command += ["-h", LOOPBACK, "-k", str(directory), "-c", "shared_buffers=256MB"]
         return cls(command, directory / "postgres.log", cwd=directory, port=port, directory=directory)
 
     def start(self) -> Self:
         super().start()
-        ready = [_installed("pg_isready", "postgresql"), "-q", "-h", LOOPBACK, "-p", str(self.port)]
+        ready = [installed("pg_isready", "postgresql"), "-q", "-h", LOOPBACK, "-p", str(self.port)]
         self.wait_for(
             lambda: subprocess.run(ready).returncode == 0, seconds=60, what="PostgreSQL takes connections"
         )
@@ -98,7 +98,7 @@ class MemcachedServer(Server):
     @classmethod
     def at(cls, directory: Path) -> MemcachedServer:
         port = free_port()
-        command = [_installed("memcached", "memcached"), "-l", LOOPBACK, "-p", str(port), "-U", "0"]
+        command = [installed("memcached", "memcached"), "-l", LOOPBACK, "-p", str(port), "-U", "0"]
         command += ["-u", "nobody"] if os.geteuid() == 0 else []
         return cls(command, directory / "memcached.log", port=port)
 
@@ -145,7 +145,7 @@ class RabbitServer(Server):
             "ERL_EPMD_PORT": str(epmd_port),
             "ERL_EPMD_ADDRESS": LOOPBACK,
         }
-        epmd = Server([_installed("epmd", "erlang-base"), "-port", str(epmd_port)], directory / "epmd.log")
+        epmd = Server([installed("epmd", "erlang-base"), "-port", str(epmd_port)], directory / "epmd.log")
         epmd.environ = {"ERL_EPMD_ADDRESS": LOOPBACK}
         command = [str(cls.PROGRAMS / "rabbitmq-server")]
         log = directory / "rabbitmq.log"
@@ -159,12 +159,18 @@ class RabbitServer(Server):
         return self
 
     def kill(self) -> None:
+        """As one is killed that has run for a while: RabbitMQ 3.10 writes the names of its quorum queues to
+        disk within three minutes, and one that it knows no longer never finds a leader again."""
+        self._control("eval", "[dets:sync(Table) || Table <- dets:all()], ok.")
+        self._kill()
+
+    def _kill(self) -> None:
         super().kill()
         # Erlang's process is not our child but our child's: it may be there for a moment yet.
         wait_until(lambda: not in_use(self.port), seconds=30, what="RabbitMQ is gone")
 
     def stop(self) -> None:
-        self.kill()  # what is in it is never needed again, and its own goodbye takes seconds
+        self._kill()  # what is in it is never needed again, and its own goodbye takes seconds
         if self.epmd is not None:
             self.epmd.stop()
 
