@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo docs messages matrix test test-faults test-events test-feeds test-rest test-host test-all test-postgresql test-sites test-matrix faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
+.PHONY: help demo docs messages matrix test test-faults test-events test-feeds test-rest test-host test-all test-postgresql test-sites test-matrix test-composition faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,7 +32,9 @@ lint: $(VENV)/dev ## ruff, mypy, import-linter, and the files of CI by their sch
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy \
 	  && $(BIN)/lint-imports --no-logo \
 	  && $(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml \
-	  && $(BIN)/check-jsonschema -q --builtin-schema vendor.readthedocs .readthedocs.yaml
+	  && $(BIN)/check-jsonschema -q --builtin-schema vendor.readthedocs .readthedocs.yaml \
+	  && $(BIN)/check-jsonschema -q --builtin-schema vendor.compose-spec docker-compose.yml \
+	  && $(BIN)/hadolint Dockerfile
 
 # Each run of pytest has servers and a database of its own, so parts run side by side; without ARGS,
 # as what they choose may lie in one of them only.
@@ -68,7 +70,7 @@ test-host: $(VENV)/dev
 ON_A_SHOP := tests/hosts/test_shop_photos.py tests/homefeed/test_feed_oracle.py tests/homefeed/test_verify.py \
   tests/homefeed/test_feed_modes.py
 
-INSTALLED := postgresql memcached rabbitmq-server redis-server
+INSTALLED := postgresql memcached rabbitmq-server redis-server prometheus wget
 FINDINGS := var/reliability
 PYTEST := $(BIN)/python -m pytest
 
@@ -88,7 +90,7 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
 
 test-all: $(VENV)/dev $(VENV)/docs ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
-	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix test-cluster docs
+	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix test-composition test-cluster test-composition docs
 	@$(MAKE) -s faults
 
 test-postgresql: $(VENV)/dev
@@ -103,6 +105,10 @@ ON_A_CLUSTER := tests/homefeed/test_cluster_failover.py \
 
 test-cluster: $(VENV)/dev
 	@TEST_ON=cluster $(PYTEST) -m "slow or not slow" $(ON_A_CLUSTER) $(ARGS)
+
+# Every service of docker-compose.yml by its own command, without a container engine.
+test-composition: $(VENV)/dev
+	@$(PYTEST) -m "slow or not slow" tests/composition $(ARGS)
 
 test-sites: $(VENV)/dev
 	@TEST_ON=text-users $(PYTEST) -m "slow or not slow" $(ON_A_HOST) tests/fanout/test_fanout_by_worker.py

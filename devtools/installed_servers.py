@@ -120,6 +120,7 @@ class RabbitServer(Server):
     epmd: Server | None = None
 
     PROGRAMS: ClassVar[Path] = Path("/usr/lib/rabbitmq/bin")
+    KEEP_NAMES: ClassVar[tuple[str, ...]] = ("eval", "[dets:sync(Table) || Table <- dets:all()], ok.")
 
     @classmethod
     def at(cls, directory: Path) -> RabbitServer:
@@ -141,7 +142,8 @@ class RabbitServer(Server):
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "enabled_plugins"),
             "RABBITMQ_CONF_ENV_FILE": str(directory / "none"),
             "RABBITMQ_DIST_PORT": str(free_port()),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} "
+            "-rabbit quorum_tick_interval 500",  # how old `messages` of a quorum queue may be
             "ERL_EPMD_PORT": str(epmd_port),
             "ERL_EPMD_ADDRESS": LOOPBACK,
         }
@@ -161,7 +163,7 @@ class RabbitServer(Server):
     def kill(self) -> None:
         """As one is killed that has run for a while: RabbitMQ 3.10 writes the names of its quorum queues to
         disk within three minutes, and one that it knows no longer never finds a leader again."""
-        self._control("eval", "[dets:sync(Table) || Table <- dets:all()], ok.")
+        self._control(*self.KEEP_NAMES)
         self._kill()
 
     def _kill(self) -> None:

@@ -113,6 +113,10 @@ def _database() -> dict[str, Any]:
                 # A query that a connection asks the fifth time is parsed and planned no more: a small
                 # fan-out's row takes a quarter less time. Not behind a pooler that does not know it.
                 database["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
+            if most := env.int("DATABASE_POOL", default=0):
+                # Under ASGI each request has a thread of its own, whose connection would stay open for ever.
+                database["CONN_MAX_AGE"] = 0
+                database["OPTIONS"]["pool"] = {"min_size": 1, "max_size": most, "timeout": 5}
         # Named only by the tests: what has this name is dropped and made anew when they begin.
         if name := env.str("TEST_DATABASE_NAME", default=""):
             database["TEST"] = {"NAME": name}

