@@ -83,6 +83,7 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
   tests/api/test_people_api.py tests/api/test_photo_api.py \
   tests/api/test_upload_api.py tests/homefeed/test_build_rules.py tests/homefeed/test_feed_modes.py \
   tests/homefeed/test_feed_oracle.py tests/homefeed/test_followers.py tests/homefeed/test_leases.py \
+  tests/homefeed/test_query_plans.py \
   tests/homefeed/test_verify.py tests/photos/test_feed_cache.py tests/fanout/test_backlog.py \
   tests/fanout/test_fanout_cost.py tests/fanout/test_fanouts.py tests/fanout/test_rescue.py \
   tests/circles tests/connections/test_databases.py tests/ops/test_pruning.py tests/test_outbox.py \

@@ -217,7 +217,7 @@ def mend_follower_list(author_id: UserId) -> bool:
 
     Raises `FollowersBeingRebuilt`.
     """
-    return database.primary(Follow).filter(followee=author_id).exists() and followers.rebuild(author_id) > 0
+    return followers.are_in_sql(author_id) and followers.rebuild(author_id) > 0
 
 
 def _some(ids: list[Any]) -> tuple[str, ...]:

@@ -249,3 +249,33 @@ def test_a_query_that_is_asked_again_and_again_is_prepared(pair: tuple[Any, Any]
         cursor.execute("SELECT statement FROM pg_prepared_statements")
         prepared = [statement for (statement,) in cursor.fetchall()]
     assert any("mydjangoapp_fanout" in statement for statement in prepared)
+
+
+# A site that upgrades has full tables. What came with the first versions is applied when they are empty.
+APPLIED_LONG_AGO = [f"{number:04}" for number in range(1, 10)]
+
+
+@pytest.mark.skipif("postgres" not in servers.ON, reason="locks of PostgreSQL")
+def test_migrations_lock_no_table_for_long() -> None:
+    from django_migration_linter import MigrationLinter
+
+    def lint(ignored: list[str]) -> Any:
+        linter = MigrationLinter(
+            str(ROOT),
+            include_apps=["mydjangoapp"],
+            ignore_name=[name for name in migration_names() if name[:4] in ignored],
+            no_cache=True,
+            no_output=True,
+            all_warnings_as_errors=True,
+        )
+        linter.lint_all_migrations()
+        return linter
+
+    assert lint([]).has_errors, "it knows what locks"
+    recent = lint(APPLIED_LONG_AGO)
+    assert recent.nb_total == recent.nb_valid + recent.nb_ignored and not recent.has_errors
+    assert recent.nb_valid >= 2
+
+
+def migration_names() -> list[str]:
+    return [file.stem for file in (ROOT / "mydjangoapp/migrations").glob("0*.py")]

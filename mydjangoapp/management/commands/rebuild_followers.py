@@ -8,8 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
 from mydjangoapp.exceptions import FeedError, FollowersBeingRebuilt
-from mydjangoapp.homefeed import verify
-from mydjangoapp.models import Follow
+from mydjangoapp.homefeed import followers, verify
 
 from ._users import users_to_go_through, with_bar
 
@@ -36,7 +35,7 @@ class Command(BaseCommand):
                 except FollowersBeingRebuilt:
                     rebuilt = False
                 done += rebuilt
-                if not rebuilt and Follow.objects.filter(followee=user).exists():
+                if not rebuilt and followers.are_in_sql(user):
                     left.append(str(user))
         except FeedError as error:
             raise CommandError(str(error)) from error
