@@ -162,6 +162,8 @@ bench: $(VENV)/dev ## the engine beside the naive way, on one Redis (installs De
 	@$(BIN)/python -m benchmarks.events
 	@$(BIN)/python -m benchmarks.follows
 	@$(BIN)/python -m benchmarks.cluster
+	@$(BIN)/python -m benchmarks.capacity
+	@$(BIN)/python -m benchmarks.simulate
 
 $(VENV)/docs: $(VENV)/site pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'

@@ -61,7 +61,8 @@ class Bench:
         self.photo = 10_000_000
 
     @contextmanager
-    def running(self) -> Iterator[Bench]:
+    def running(self, *options: str) -> Iterator[Bench]:
+        """With a worker that has these options."""
         with self.redis_server:
             subprocess.run(
                 [sys.executable, "manage.py", "migrate", "-v0"],
@@ -69,7 +70,7 @@ class Bench:
                 check=True,
             )
             environ = {**self.environ, "LOG_LEVEL": "INFO"}
-            worker = celery_worker(self.worker_log, environ, "-I", "benchmarks.ways")
+            worker = celery_worker(self.worker_log, environ, "-I", "benchmarks.ways", *options)
             with worker:
                 worker.wait_for(lambda: worker_is_ready(worker), seconds=30, what="the worker takes tasks")
                 yield self
