@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from devtools.cluster import ClusterServers, client_of
-from devtools.servers import RedisServer, Server
+from devtools.servers import RedisServer, Server, wait_until
 from mydjangoapp.connections.hash_tags import slot_of
 from mydjangoapp.homefeed import keys
 from tests import servers
-from tests.clusters import move_whole_slot, owner, primaries, replica_of, wait_until_replaced
+from tests.checker import ALL_ONCE, outcome
+from tests.clusters import begin_to_move, move_whole_slot, owner, primaries, replica_of, wait_until_replaced
 from tests.faults.trial import Trial
 
 pytestmark = [
@@ -121,3 +122,49 @@ def test_slots_move(trial: Trial, workers: Workers, redis: Any) -> None:
     trial.judge(seconds=60)
     moved = owner(servers.REDIS, keys.homefeed(last))
     assert client_of(moved).llen(keys.homefeed(last)) == 1
+
+
+@pytest.mark.row(18, "a move of slots breaks off half way, and stays so", "everyone once, and no hole")
+def test_a_move_breaks_off_half_way(trial: Trial, workers: Workers, redis: Any) -> None:
+    """Lists are at the new node, their floors at the old one. Somebody ends the move later."""
+    under_way(trial, workers)
+    homes = [keys.homefeed(user) for user in trial.present[-20:]]
+    routes = {}
+    for key in homes:
+        source = owner(servers.REDIS, key)
+        target = next(server for server in primaries(servers.REDIS) if server is not source)
+        routes[key] = source, target
+        redis.set(keys.floor(key.rpartition(":")[2]), 1)
+        begin_to_move(key, source, target)
+        client_of(source).migrate("127.0.0.1", target.port, key, 0, 5_000)
+    try:
+        trial.healed()
+        trial.judge(seconds=60)
+    finally:
+        for key, (source, target) in routes.items():
+            move_whole_slot(servers.REDIS, key, source, target)
+        servers.REDIS.wait_until_well()
+    assert [client_of(routes[key][1]).llen(key) for key in homes] == [1] * len(homes)
+    assert trial.look() == ALL_ONCE
+    floors = set(redis.mget([keys.floor(user) for user in trial.present[-20:]]))
+    assert floors <= {b"1", None}, "a feed that could not be written whole is read from SQL"
+
+
+@pytest.mark.slow
+@pytest.mark.row(17, "a node of the cluster is away for 60 s", "everyone once, when it is back")
+def test_a_node_is_away_for_a_minute(trial: Trial, workers: Workers) -> None:
+    """Longer than leases, fences and retries; photos that are uploaded meanwhile reach the others at once."""
+    under_way(trial, workers)
+    away = node("another", trial)
+    others = [user for user in trial.present[:500] if owner(servers.REDIS, keys.homefeed(user)) is not away]
+    away.kill()
+    try:
+        began = time.monotonic()
+        photo = trial.upload()
+        wait_until(lambda: outcome(photo, others) == ALL_ONCE, seconds=50, what="the others have it")
+        time.sleep(max(0, 60 - (time.monotonic() - began)))  # the fault itself
+    finally:
+        away.start()
+    servers.REDIS.wait_until_well()
+    trial.healed()
+    trial.judge(seconds=90)
