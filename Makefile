@@ -22,7 +22,7 @@ $(VENV)/dev: $(VENV)/site pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r devtools/requirements.txt -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/site ## an author with 100,000 followers uploads; ARGS="--followers 1500000 --exit"
+demo: $(VENV)/site ## an author with 100,000 followers uploads; ARGS="--followers 1500000 --exit", "--cluster"
 	@$(BIN)/python -m devtools.demo $(ARGS)
 
 messages: $(VENV)/dev ## mydjangoapp/locale/django.pot from the source

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -27,8 +28,10 @@ from django.utils.crypto import get_random_string
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from devtools.cluster import ClusterServers
 from devtools.servers import (
     LOOPBACK,
+    FeedsServers,
     RedisServer,
     ServerFailed,
     celery_beat,
@@ -50,9 +53,14 @@ class Demo(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--followers", type=int, default=100_000, help="of the author (100,000)")
         parser.add_argument("--port", type=int, default=8000, help="of the web server (8000)")
+        parser.add_argument(
+            "--cluster", action="store_true", help="the feeds on three primaries beside that Redis"
+        )
         parser.add_argument("--exit", action="store_true", help="end after the print instead of serving on")
 
-    def handle(self, *args: Any, followers: int, port: int, exit: bool, **options: Any) -> None:
+    def handle(
+        self, *args: Any, followers: int, port: int, cluster: bool, exit: bool, **options: Any
+    ) -> None:
         if followers < 1:
             raise CommandError("--followers must be at least 1.")
         if not 0 < port < 65536:
@@ -70,7 +78,7 @@ class Demo(BaseCommand):
         try:
             with ExitStack() as stack:
                 stack.enter_context(_alone(var))
-                self._start(stack, console, var, port)
+                self._start(stack, console, var, port, cluster)
                 self._show(console, followers, f"http://{LOOPBACK}:{port}")
                 if exit:
                     return
@@ -87,17 +95,27 @@ class Demo(BaseCommand):
     @staticmethod
     def _command() -> str:
         """A command line that finds the demo's servers."""
-        names = ("REDIS_URL", "CELERY_BROKER_URL", "CACHE_URL")
+        names = ("REDIS_URL", "EVENTS_URL", "CELERY_BROKER_URL", "CACHE_URL")
         given = " ".join(f"{name}={os.environ[name]}" for name in names)
         return f"{given} {sys.executable} manage.py fanouts --watch"
 
-    def _start(self, stack: ExitStack, console: Console, var: Path, port: int) -> None:
+    def _start(self, stack: ExitStack, console: Console, var: Path, port: int, cluster: bool) -> None:
         log = var / "log"
         with _step(console, "Redis"):
-            redis = stack.enter_context(RedisServer.at(var / "redis"))
-        environ = {"REDIS_URL": redis.url(0), "CELERY_BROKER_URL": redis.url(1), "CACHE_URL": redis.url(2)}
+            redis: RedisServer = stack.enter_context(RedisServer.at(var / "redis"))
+        feeds: FeedsServers = redis
+        if cluster:
+            with _step(console, "three more, joined to a cluster"):
+                shutil.rmtree(var / "cluster", ignore_errors=True)  # its nodes had other ports; SQL has all
+                feeds = stack.enter_context(ClusterServers(var / "cluster"))
+        environ = {
+            "REDIS_URL": feeds.url(0),
+            "EVENTS_URL": redis.url(3),
+            "CELERY_BROKER_URL": redis.url(1),
+            "CACHE_URL": redis.url(2),
+        }
         os.environ.update(environ)
-        settings.MYDJANGOAPP["REDIS_URL"] = redis.url(0)
+        settings.MYDJANGOAPP |= {"REDIS_URL": feeds.url(0), "EVENTS_URL": redis.url(3)}
         settings.CACHES["default"]["BACKEND"] = "mydjangoapp.connections.redis_cache.RedisCache"
         settings.CACHES["default"]["LOCATION"] = redis.url(2)
         with suppress(AttributeError):
