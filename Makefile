@@ -91,7 +91,7 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
 
 test-all: $(VENV)/dev $(VENV)/docs ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
-	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix test-composition test-cluster test-composition docs
+	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix test-cluster test-composition docs
 	@$(MAKE) -s faults
 
 test-postgresql: $(VENV)/dev

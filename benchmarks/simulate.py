@@ -1,10 +1,10 @@
 """`python -m benchmarks.simulate`: how long small authors wait beside celebrities, predicted and measured.
 
-The prediction (simpy) knows three figures, each measured alone before: what a batch takes of a worker and of
-Redis, and what a small fan-out takes when nothing else is there. It makes k chains, w worker processes and n
-nodes of them: a queue from which workers take in order, each chain one message at its tail, nodes that do one
-thing at a time. Real Celery workers then do the same, and both are printed. A cluster, and more workers than
-this machine has processors for, are predicted only.
+The prediction (simpy) knows four figures, which are measured before: what a batch of a chain alone takes of a
+worker and of Redis, how long a small fan-out takes alone, and how long it holds up one chain. It makes k
+chains, w worker processes and n nodes of them: a queue from which workers take in order, each chain one
+message at its tail, nodes that do one thing at a time. Real Celery workers then do the same, and both are
+printed. A cluster, and more workers than this machine has processors for, are predicted only.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ def simulate(
             yield from calls(broker, 4, 0)  # taken, noted as taken, the next one sent, acknowledged
             yield before
             [server] = servers
-            for share in (ENQUEUE_AT, 1 - ENQUEUE_AT):
+            for is_first, share in ((True, ENQUEUE_AT), (False, 1 - ENQUEUE_AT)):
                 slices = round(SLICES * share / IN_FLIGHT)
                 some = [calls(server, slices, figures.redis / SLICES) for _ in range(IN_FLIGHT)]
                 yield env.all_of([env.process(one) for one in some])
-                if share is ENQUEUE_AT and number % batches < batches - 1:
+                if is_first and number % batches < batches - 1:
                     env.process(link(number + 1, ended))
             yield env.timeout(figures.worker)
         ended.succeed()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -163,7 +164,8 @@ class RabbitServer(Server):
     def kill(self) -> None:
         """As one is killed that has run for a while: RabbitMQ 3.10 writes the names of its quorum queues to
         disk within three minutes, and one that it knows no longer never finds a leader again."""
-        self._control(*self.KEEP_NAMES)
+        with suppress(ServerFailed, subprocess.TimeoutExpired):  # it does not answer: then as it is
+            self._control(*self.KEEP_NAMES)
         self._kill()
 
     def _kill(self) -> None:
@@ -182,22 +184,26 @@ class RabbitServer(Server):
 
     def queue_types(self) -> dict[str, str]:
         """What its queues are: `classic` or `quorum`."""
-        _, *lines = self._control("list_queues", "name", "type").splitlines()
+        lines = self._control("list_queues", "name", "type").splitlines()[1:]
         return dict(line.split("\t") for line in lines)
+
+    def waiting_and_taken(self) -> dict[str, tuple[int, int]]:
+        """Of each queue, how many messages wait, and how many workers have in hand."""
+        columns = ("name", "messages_ready", "messages_unacknowledged")
+        lines = self._control("list_queues", *columns).splitlines()[1:]
+        return {name: (int(ready), int(taken)) for name, ready, taken in (line.split("\t") for line in lines)}
 
     def purge(self) -> None:
         """Throws away what waits."""
-        left = self._control("list_queues", "name").split()[1:]
 
         def purged() -> bool:
             with Connection(self.url()) as connection:
                 channel: Any = connection.channel()
                 try:
-                    while left:
-                        channel.queue_purge(left[-1])
-                        left.pop()
+                    for name in self.queue_types():
+                        channel.queue_purge(name)
                 except connection.connection_errors + connection.channel_errors:
-                    return False
+                    return False  # one that has no leader yet, or one that went with its worker
                 return True
 
         wait_until(purged, seconds=60, what="each queue has a leader again after a restart")

@@ -44,9 +44,9 @@ def watch() -> None:
     if known and all(_is_new(row, now) for row in known.values()):
         return
     with feeds_redis.edge():
-        # In this order: what a row has pending was written before the node is asked whether all is safe.
-        safe = client.kept(keys.settled).safe
+        # In this order: what a node has by then is what it is asked about.
         nodes = client.remembered(keys.history)
+        safe = client.kept(keys.settled).safe
     for slot, (life, texts) in nodes.items():
         row = known.get(slot)
         if not life or (row and _is_new(row, now)):
@@ -62,30 +62,37 @@ def _is_new(row: NodeHistory, now: datetime) -> bool:
 
 
 def _go_on(client: Cluster, slot: int, row: NodeHistory | None, texts: list[str], *, is_lost: bool) -> None:
-    """Writes another text, and what is known by now, unless another process did so meanwhile."""
+    """Notes what is known by now, unless another process did so meanwhile, and writes another text. SQL comes
+    first: a node keeps the last hundred texts, and while SQL takes nothing none must be added."""
     pending = secrets.token_hex(6)
-    try:
-        with feeds_redis.edge():
-            client.remember(slot, keys.history(slot), pending)
-    except (FeedsUnavailable, FeedsRefused) as error:
-        logger.warning("the node of slot %d is not watched at the moment: %s", slot, error)
-        return
+    if _note(slot, row, texts, pending, is_lost=is_lost):
+        try:
+            with feeds_redis.edge():
+                client.remember(slot, keys.history(slot), pending)
+        except (FeedsUnavailable, FeedsRefused) as error:
+            logger.warning("the node of slot %d is not watched at the moment: %s", slot, error)
+
+
+def _note(slot: int, row: NodeHistory | None, texts: list[str], pending: str, *, is_lost: bool) -> bool:
+    """Changes the row; False if another process has done so since this one has read it."""
     now = timezone.now()
+    rows = database.primary(NodeHistory)
     if row is None:
-        database.primary(NodeHistory).get_or_create(
-            slot=slot, defaults={"pending": pending, "pending_at": now}
+        first = {"pending": pending, "pending_at": now}
+        return rows.get_or_create(slot=slot, defaults=first)[1]
+    same = rows.filter(slot=slot, pending=row.pending)
+    if not is_lost:
+        # One that is missing was lost before disk and replica had it, which is no loss.
+        confirmed = row.pending if row.pending in texts else row.confirmed
+        return bool(same.update(confirmed=confirmed, pending=pending, pending_at=now))
+    if same.update(confirmed="", pending=pending, pending_at=now, lost_at=now, life="", position="0"):
+        logger.error(
+            "the node of slot %d has lost writes that disk and replica had: its feeds are built anew from "
+            "SQL. Run manage.py verify_feeds --repair if lists were filled by hand",
+            slot,
         )
-        return
-    same = database.primary(NodeHistory).filter(slot=slot, pending=row.pending)
-    if is_lost:
-        if same.update(confirmed="", pending=pending, pending_at=now, lost_at=now, life="", position="0"):
-            logger.error(
-                "the node of slot %d has lost writes that it had for good: feeds there are built anew", slot
-            )
-        return
-    # One that is missing was lost before it was for good, which is no loss.
-    confirmed = row.pending if row.pending in texts else row.confirmed
-    same.update(confirmed=confirmed, pending=pending, pending_at=now)
+        return True
+    return False
 
 
 def make_up_for(budget: Budget | None = None) -> int:
@@ -121,9 +128,11 @@ def _make_up_for(client: Cluster, row: NodeHistory, budget: Budget | None) -> in
 
 
 def _void(found: Iterable[bytes]) -> int:
-    """Lists first: what is delivered by an old one is missing in a feed that was built before."""
+    """Lists first: what is delivered by an old one is missing in a feed that was built before. With floors
+    the names that caches go by: they came back with the data, and what was read under them before."""
     names = [name.decode(errors="surrogateescape") for name in found]
-    lists, feeds = keys.followers(""), (f"{conf.KEY_PREFIX}floor:", f"{conf.KEY_PREFIX}token:")
+    lists = keys.followers("")
+    feeds = tuple(f"{conf.KEY_PREFIX}{word}:" for word in ("floor", "token", "relations", "likes"))
     author_ids = _in_sql(name.removeprefix(lists) for name in names if name.startswith(lists))
     if author_ids:
         followers.drop(author_ids)

@@ -50,8 +50,9 @@ class Site:
 @dataclass(frozen=True)
 class Costs:
     """Microseconds of one processor, and bytes: measured, with lists at their cap of 800, as they are after a
-    while; on a cluster pushes take so many times as much of Redis, and so much more of a worker. The last
-    five are assumed: what RabbitMQ and PostgreSQL can do, and a size of machine."""
+    while. On a cluster `redis_on_cluster` multiplies Redis's time for a push, and `worker_us_on_cluster` is
+    added to a worker's. From `redis_us_per_end` on (noting the end of a fan-out) figures are assumed: what
+    RabbitMQ and PostgreSQL can do, and a size of machine."""
 
     redis_us_per_push: float = 2.7
     redis_us_per_upload: float = 510.0
@@ -194,7 +195,9 @@ def _limits(
         site.largest * costs.bytes_per_follow / (costs.node_gigabytes * 2**30),
         "PULL_ABOVE",
     )
-    yield Limit("Redis Cluster: nodes", nodes / 1_000, "several clusters, a site each")
+    yield Limit(
+        "Redis Cluster: nodes, replicas among them", 2 * nodes / 1_000, "several clusters, a site each"
+    )
 
 
 def _at_least_one(number: float) -> int:

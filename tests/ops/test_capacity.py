@@ -77,6 +77,7 @@ def test_as_json() -> None:
         ("--users 100", "largest: 1,000,000 followers are not fewer than 100 users"),
         ("--users 1e9 --peak nan", "peak: nan is not above 0"),
         ("--users 1e9 --redis-us-per-push 0", "redis_us_per_push: 0.0 is not above 0"),
+        ("--users inf", "argument --users: invalid whole_number value: 'inf'"),
         ("--users many", "argument --users: invalid whole_number value: 'many'"),
     ],
 )

@@ -16,12 +16,12 @@ from mydjangoapp.ops.capacity import BadSize, Costs, Plan, Site
 
 SITE = {
     "users": "people who have an account",
-    "followers": "of the mean author",
-    "uploads-a-day": "of the mean user",
-    "pages-a-day": "of a feed, by the mean user",
-    "largest": "followers of the author who has most",
+    "followers": "of the average author",
+    "uploads-a-day": "of the average user",
+    "pages-a-day": "of a feed, by the average user",
+    "largest": "followers of the most followed author",
     "active": "share of users whose feed is in Redis",
-    "peak": "the busiest second, over the mean",
+    "peak": "the busiest second, over the average",
 }
 
 
@@ -42,9 +42,7 @@ class Command(BaseCommand):
                 )
         for cost in fields(Costs):
             name = cost.name.replace("_", "-")
-            parser.add_argument(
-                f"--{name}", type=float, default=cost.default, help=f"measured: {cost.default:g}"
-            )
+            parser.add_argument(f"--{name}", type=float, default=cost.default, help=f"{cost.default:g}")
         parser.add_argument("--json", action="store_true", help="the plan as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -65,7 +63,10 @@ class Command(BaseCommand):
 
 def whole_number(text: str) -> int:
     """Also 2e9."""
-    return int(float(text))
+    number = float(text)
+    if not number.is_integer():
+        raise ValueError(text)  # inf and nan are none either
+    return int(number)
 
 
 def _needs(plan: Plan) -> Table:

@@ -16,6 +16,7 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{done.rescued} fan-outs enqueued again, {done.changes} changes of the graph brought in, "
             f"{done.events} rows of events sent"
+            + (f", {done.voided} keys of nodes that lost writes dropped" if done.voided else "")
         )
         if done.problems:
             raise CommandError(" ".join(dict.fromkeys(done.problems)))
