@@ -69,8 +69,8 @@ def simulate(
                 yield env.timeout(seconds)
 
     def link(number: int, before: simpy.Event) -> Generator[Any, Any, None]:
-        """A batch. The message of the next one is sent while it runs, and whoever takes that up meanwhile has
-        it in hand until this one has ended."""
+        """A batch. The message of the next one is sent while it runs, and the process that takes that up
+        meanwhile waits until this one has ended."""
         ended = env.event()
         with hands.request() as turn:
             yield turn

@@ -107,11 +107,11 @@ def count(author_id: UserId) -> int:
 
 def are_more_than(author_id: UserId, number: int) -> bool:
     """Whether the author has more followers than that in SQL, or none there and a list filled by hand."""
-    found = of(author_id)[: number + 1].count()
+    found = rows_of(author_id)[: number + 1].count()
     return found > number or (found == 0 and exist(author_id))
 
 
-def of(author_id: UserId) -> QuerySet[Follow]:
+def rows_of(author_id: UserId) -> QuerySet[Follow]:
     """The author's rows in the order of their index. Without an order, PostgreSQL reads the table from its
     beginning for the first followers of somebody who has very many: it expects them to be everywhere."""
     return follows().filter(followee_id=author_id).order_by("followee_id", "id")
@@ -119,7 +119,7 @@ def of(author_id: UserId) -> QuerySet[Follow]:
 
 def are_in_sql(author_id: UserId) -> bool:
     """Whether SQL has a follower of this author."""
-    return bool(of(author_id).values_list("id")[:1])
+    return bool(rows_of(author_id).values_list("id")[:1])
 
 
 def ensure(author_id: UserId) -> bool:

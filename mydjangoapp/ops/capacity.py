@@ -145,7 +145,7 @@ def plan(site: Site, costs: Costs | None = None) -> Plan:
     # A batch is carried by one worker, and its pushes are shared by the nodes.
     batch = BATCH * per_push / 1e6
     batches = math.ceil(site.largest / BATCH)
-    # Whoever comes by chance waits for U / (1 - U) times a piece of work, U being how busy the workers are.
+    # What arrives at random waits for U / (1 - U) batches, shared by the workers; U is how busy they are.
     busy = work / workers
     lag = (costs.worker_us_per_upload + costs.redis_us_per_upload) / 1e6 + batch * busy / (1 - busy) / workers
     sql = site.users * (site.followers * costs.sql_bytes_per_follow) + (
