@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -28,11 +29,24 @@ class ServerFailed(Exception):
     """A server did not start, or is not installed; the message says what its log says."""
 
 
+# Below those that outgoing connections get: one of these could take a port before its server does.
+_PORTS = range(10_240, 32_768)
+_taken: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, and that no other process gets from here while this one runs."""
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311  # no secret
+        mark = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError):
+            if sys.platform == "linux":
+                mark.bind(f"\0feeds-port-{port}")  # a name in memory, gone with the process
+            with socket.socket() as probe:
+                probe.bind((LOOPBACK, port))
+            _taken.append(mark)
+            return port
+        mark.close()
 
 
 def in_use(port: int) -> bool:
