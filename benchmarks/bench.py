@@ -115,11 +115,11 @@ def measure_small_author(bench: Bench, large: int) -> float:
     bench.fill(authors[0].pk, large, 0)
     bench.fill(authors[1].pk, 10, 0)
     photo = uploads.publish(authors[0], description="large", photo_url="https://example.com/p.jpg")
-    bench._wait(lambda: int(bench.redis.hget(bench.fanout(photo), "cursor") or 0) > large // 10)
+    bench.wait(lambda: int(bench.redis.hget(bench.fanout(photo), "cursor") or 0) > large // 10)
     took = bench.engine(authors[1].pk)
     if bench.redis.hexists(bench.fanout(photo), "ended"):
         raise RuntimeError("the large chain ended first: this says nothing")
-    bench._wait(lambda: bool(bench.redis.hexists(bench.fanout(photo), "ended")))
+    bench.wait(lambda: bool(bench.redis.hexists(bench.fanout(photo), "ended")))
     return took
 
 

@@ -10,7 +10,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,7 +115,7 @@ def pages(redis: Any) -> None:
 
 
 def small_fanouts(bench: Bench, worker: int, note: Callable[[str, float], None]) -> None:
-    """Photos of an author with fifty followers, to the end of the last."""
+    """Photos of an author with fifty followers, to the end of all of them."""
     from django.contrib.auth import get_user_model
 
     from mydjangoapp import uploads
@@ -128,8 +127,8 @@ def small_fanouts(bench: Bench, worker: int, note: Callable[[str, float], None])
         uploads.publish(author, description="small", photo_url="https://example.com/p.jpg")
         for _ in range(PHOTOS)
     ]
-    while not bench.redis.hexists(bench.fanout(photos[-1]), "ended"):
-        time.sleep(0.005)  # between two looks
+    for photo in photos:
+        bench.wait(lambda: bool(bench.redis.hexists(bench.fanout(photo), "ended")))  # noqa: B023  # at once
     note("worker_us_per_small_fanout", (worker_seconds(worker) - before) / PHOTOS * 1e6)
     note("redis_us_per_small_fanout", (redis_seconds(bench.redis) - began) / PHOTOS * 1e6)
 

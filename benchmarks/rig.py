@@ -108,7 +108,7 @@ class Bench:
         user = get_user_model().objects.get(pk=author)
         began = time.perf_counter()
         photo = uploads.publish(user, description="bench", photo_url="https://example.com/p.jpg")
-        self._wait(lambda: bool(self.redis.hexists(self.fanout(photo), "ended")))
+        self.wait(lambda: bool(self.redis.hexists(self.fanout(photo), "ended")))
         return time.perf_counter() - began
 
     def chain(self, task: Any, author: int) -> float:
@@ -116,11 +116,12 @@ class Bench:
         self.photo += 1
         began = time.perf_counter()
         task.delay(self.photo, author)
-        self._wait(lambda: bool(self.redis.exists(f"ways-ended:{self.photo}")))
+        self.wait(lambda: bool(self.redis.exists(f"ways-ended:{self.photo}")))
         return time.perf_counter() - began
 
     @staticmethod
-    def _wait(condition: Callable[[], bool]) -> None:
+    def wait(condition: Callable[[], bool]) -> None:
+        """Waits for an end; raises `TimeoutError` after five minutes."""
         began = time.monotonic()
         while not condition():
             if time.monotonic() - began > 300:

@@ -23,6 +23,13 @@ class BadSize(ValueError):
     """A figure that no site has; the message names it."""
 
 
+def _refuse_all_but_positive(figures: Site | Costs) -> None:
+    for one in fields(figures):
+        value = getattr(figures, one.name)
+        if not 0 < value < math.inf:
+            raise BadSize(f"{one.name}: {value} is not above 0.")
+
+
 @dataclass(frozen=True)
 class Site:
     """Users, and what they do. `peak`: the busiest second over the mean; `active`: the share of users who
@@ -37,10 +44,7 @@ class Site:
     peak: float = 3.0
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if not 0 < value < math.inf:
-                raise BadSize(f"{one.name}: {value} is not above 0.")
+        _refuse_all_but_positive(self)
         if self.active > 1:
             raise BadSize(f"active: {self.active} is more than all.")
         if self.largest >= self.users:
@@ -74,9 +78,7 @@ class Costs:
     node_gigabytes: float = 32.0
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            if not 0 < getattr(self, one.name) < math.inf:
-                raise BadSize(f"{one.name}: {getattr(self, one.name)} is not above 0.")
+        _refuse_all_but_positive(self)
 
 
 @dataclass(frozen=True)
