@@ -150,12 +150,18 @@ def test_each_service_of_the_site_is_tried() -> None:
 
 
 def test_prometheus_reads_the_figures(site: Site) -> None:
-    def health() -> dict[str, str]:
+    seen: dict[str, str] = {}
+
+    def all_are_up() -> bool:
         url = site.running.url("prometheus", 9090)
         targets = httpx.get(f"{url}/api/v1/targets", timeout=30).json()["data"]["activeTargets"]
-        return {target["labels"]["job"]: target["health"] for target in targets}
+        seen.update({one["labels"]["job"]: one["lastError"] or one["health"] for one in targets})
+        return seen == {"web": "up", "rabbitmq": "up"}
 
-    wait_until(lambda: health() == {"web": "up", "rabbitmq": "up"}, seconds=60, what="both are read")
+    try:
+        wait_until(all_are_up, seconds=60, what="both are read")
+    except TimeoutError as error:
+        raise AssertionError(f"{error}: {seen}") from error
 
 
 def test_on_a_cluster_and_with_nsq() -> None:
