@@ -102,6 +102,12 @@ def built(author_id: UserId, photo_id: int) -> str:
     return _of_list("fanout-built", author_id, f":{photo_id}")
 
 
+def left(author_id: UserId, photo_id: int) -> str:
+    """`fanout-left:{…}:{photo}`, sorted set: what nodes of a cluster that did not answer have left over of
+    batches (`lua/commit_batch.lua`), in the order in which it is tried again. Gone when nothing is left."""
+    return _of_list("fanout-left", author_id, f":{photo_id}")
+
+
 def ended() -> str:
     """`fanouts-ended`, sorted set: `{photo}:{author}` of fan-outs that have served everybody, by when; until
     the ledger says `done`."""

@@ -161,7 +161,8 @@ def test_prometheus_reads_the_figures(site: Site) -> None:
     try:
         wait_until(all_are_up, seconds=60, what="both are read")
     except TimeoutError as error:
-        raise AssertionError(f"{error}: {seen}") from error
+        server = site.running.services["prometheus"].server
+        raise AssertionError(f"{error}: {seen}\n{server and server.last_words()}") from error
 
 
 def test_on_a_cluster_and_with_nsq() -> None:

@@ -46,7 +46,12 @@ def cluster_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def private_keys(user: str) -> list[tuple[str, str]]:
     """Each private key of a user with the public key that it belongs to."""
     of_list = [make(user) for make in OF_LIST]
-    of_list += [keys.fanout(user, 17), keys.built(user, 17), keys.followers_seen(user, "ab12")]
+    of_list += [
+        keys.fanout(user, 17),
+        keys.built(user, 17),
+        keys.left(user, 17),
+        keys.followers_seen(user, "ab12"),
+    ]
     of_feed = [make(user) for make in OF_FEED]
     return [(key, keys.followers(user)) for key in of_list] + [(key, keys.homefeed(user)) for key in of_feed]
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from threading import Thread
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from devtools.cluster import ClusterServers, client_of
-from devtools.servers import wait_until
+from devtools.servers import RedisServer, wait_until
+from mydjangoapp.connections.hash_tags import SLOTS
 from mydjangoapp.connections.redis_client import breaker_of
 from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
 from mydjangoapp.homefeed import delivery, feeds_redis, keys, scripts
 from mydjangoapp.homefeed.delivery import Beginning, Message, Status, Verdict, cluster
+from mydjangoapp.homefeed.delivery.leftovers import Leftover
 from mydjangoapp.homefeed.delivery.pushing import Pushes
 from tests.checker import ALL_ONCE, Orders, counters, fill, outcome
 from tests.clusters import begin_to_move, move_slot, owner
@@ -187,40 +191,127 @@ def test_a_call_that_sleeps_in_a_stopped_node_wakes_before_the_fence(
     assert there.doubled == int(str(users[1]).encode() in names[1:2]), "only whom this test pushed to twice"
 
 
-def test_a_stopped_node_does_not_keep_the_others_from_theirs(
-    redis: Any, servers: ClusterServers, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def stopped(servers: ClusterServers, settings: Any) -> Iterator[RedisServer]:
+    """A node that a test stops, with neither the author's list nor what all fan-outs share."""
     settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "MAX_ATTEMPTS": 2}
-    monkeypatch.setattr(cluster, "READ_AT_ONCE", 4)
-    users = fill(AUTHOR, 40)
-    stopped = next(
-        server
-        for server in servers.primaries
-        if server not in (owner(servers, keys.followers(AUTHOR)), owner(servers, keys.queue()))
-    )
-    theirs = [user for user in users[:10] if owner(servers, keys.homefeed(user)) is stopped]
-    others = [user for user in users[:10] if user not in theirs]
-    assert theirs and others
-    batch = claim(1)
-    stopped.signal(signal.SIGSTOP)
-    try:
-        with pytest.raises(FeedsUnavailable, match="REDIS_URL"):
-            delivery.serve(batch, Orders())
-        assert outcome(1, others) == ALL_ONCE
-        for _ in range(3):
-            again = claim(1, redelivered=True)
-            assert again.verdict is Verdict.TAKEOVER, "it is not given up because a node is away"
-            with pytest.raises(FeedsUnavailable):
-                delivery.serve(again, Orders())
-    finally:
-        stopped.signal(signal.SIGCONT)
+    shared = (owner(servers, keys.followers(AUTHOR)), owner(servers, keys.queue()))
+    server = next(server for server in servers.primaries if server not in shared)
+    yield server
+    go_on(servers, server)
+
+
+def go_on(servers: ClusterServers, stopped: RedisServer) -> None:
+    stopped.signal(signal.SIGCONT)
     servers.wait_until_well()
     breaker_of.cache_clear()
-    links = Orders()
-    delivery.serve(delivery.claim(Message(1, AUTHOR, 0, redelivered=True)), links)
+
+
+def carry_links(links: Orders) -> list[int]:
+    """Carries these, and what they order, to their end; returns those that are to come again."""
+    again = []
     while links:
-        delivery.serve(claim(1, links.pop()), links)
-    assert outcome(1, users) == ALL_ONCE
+        link = links.pop(0)
+        try:
+            delivery.serve(claim(1, link, redelivered=not link), links)
+        except FeedsUnavailable:
+            again.append(link)
+    return again
+
+
+def retried(link: int) -> Any:
+    return delivery.begin(Message(1, AUTHOR, link, retried=True), Beginning())
+
+
+def parted(users: Sequence[int], servers: ClusterServers, node: RedisServer) -> tuple[list[int], list[int]]:
+    """Users whose feeds are on this node, and the others."""
+    theirs = [user for user in users if owner(servers, keys.homefeed(user)) is node]
+    return theirs, [user for user in users if user not in theirs]
+
+
+def test_a_stopped_node_keeps_the_photo_from_its_own_feeds_only(
+    redis: Any, servers: ClusterServers, stopped: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More batches than may be under way at once go past it, and one message is answerable for the rest."""
+    monkeypatch.setattr(cluster, "READ_AT_ONCE", 4)
+    users = fill(AUTHOR, 60)
+    theirs, others = parted(users, servers, stopped)
+    stopped.signal(signal.SIGSTOP)
+    links = Orders()
+    with pytest.raises(FeedsUnavailable, match="REDIS_URL"):
+        delivery.serve(claim(1), links)
+    assert carry_links(links) == []
+    assert outcome(1, others) == ALL_ONCE
+    seen = counters(1, AUTHOR)
+    assert seen is not None
+    assert (seen.ended, seen.cursor, seen.reached) == (None, 60, len(others))
+    assert redis.zcard(keys.left(AUTHOR, 1)) == 6
+    for _ in range(8):
+        again = retried(0)
+        assert again.verdict is Verdict.TAKEOVER, "it is not given up because a node is away"
+        with pytest.raises(FeedsUnavailable):
+            delivery.serve(again, Orders())
+    left_first, *stayed = theirs
+    redis.hset(keys.marks(AUTHOR), str(left_first), "60:1")  # has unfollowed meanwhile
+    go_on(servers, stopped)
+    delivery.serve(retried(0), links)
+    assert carry_links(links) == []
+    assert outcome(1, [*others, *stayed, AUTHOR], [left_first]) == ALL_ONCE
+    seen = counters(1, AUTHOR)
+    assert seen is not None and seen.ended is not None
+    assert (seen.reached, seen.total) == (59, 59)
+    assert not redis.exists(keys.left(AUTHOR, 1), keys.running(AUTHOR))
+
+
+def test_what_is_left_over_is_taken_over_as_a_batch_is(
+    redis: Any, servers: ClusterServers, stopped: RedisServer
+) -> None:
+    users = fill(AUTHOR, 10)
+    theirs, _ = parted(users, servers, stopped)
+    stopped.signal(signal.SIGSTOP)
+    with pytest.raises(FeedsUnavailable):
+        delivery.serve(claim(1), Orders())
+    go_on(servers, stopped)
+    dead = retried(0)
+    assert dead.leftover.count == len(theirs) > 0
+    assert claim(1, 10).verdict is Verdict.DUPLICATE, "it is in somebody's hands"
+    again = claim(1, redelivered=True)
+    assert (again.verdict, again.leftover) == (Verdict.TAKEOVER, dead.leftover)
+    assert delivery.serve(dead, Orders()).status is Status.OVER, "it is alive after all: pushed, not counted"
+    assert delivery.serve(again, Orders()).status is Status.ENDED
+    assert outcome(1, [*users, AUTHOR]) == ALL_ONCE
+    seen = counters(1, AUTHOR)
+    assert seen is not None
+    assert (seen.reached, seen.total) == (10, 10)
+
+
+def test_what_is_left_over_goes_with_the_fan_out(
+    redis: Any, servers: ClusterServers, stopped: RedisServer
+) -> None:
+    fill(AUTHOR, 10)
+    stopped.signal(signal.SIGSTOP)
+    for end in ("cancelled", "its list is another"):
+        with pytest.raises(FeedsUnavailable):
+            delivery.serve(claim(1), Orders())
+        assert redis.exists(keys.left(AUTHOR, 1))
+        if end == "cancelled":
+            delivery.cancel(1, AUTHOR)
+        else:
+            redis.hset(keys.state(AUTHOR), "generation", "another")
+            assert claim(1).verdict is Verdict.START
+        assert not redis.exists(keys.left(AUTHOR, 1))
+
+
+SLOT = st.integers(0, SLOTS - 1)
+
+
+@given(st.lists(SLOT), st.lists(SLOT, min_size=1))
+def test_a_leftover_has_all_that_is_left_and_nobody_else(slots: list[int], left: list[int]) -> None:
+    made = Leftover.of([*slots, *left], left)
+    assert Leftover.read(made.as_text()) == made
+    assert made.slots() >= set(left)
+    assert made.slots().isdisjoint(set(slots) - set(left))
+    assert made.count == len(left) + sum(slot in left for slot in slots)
 
 
 @pytest.mark.parametrize("forgot_only", [False, True], ids=["its run id is another", "nobody can tell"])

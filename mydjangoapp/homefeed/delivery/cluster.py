@@ -7,13 +7,15 @@ fence, as in Martin Kleppmann's "How to do distributed locking"). Whoever is not
 an answer that did not come, a batch that is taken over - waits until the fence has passed and pushes again,
 looking. So nobody gets a second copy, however long a call sleeps in a stopped server's buffer. No clocks are
 compared; none may be set back by seconds while a batch is under way.
+
+Followers whose node does not answer at all are left over (`leftovers.py`), and the chain goes on.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +31,7 @@ from ..feeds_redis import client, edge
 from . import pushing
 from .claiming import GUARD_AFTER, Beginning, Claim, Message, claim_from
 from .ended import note_end
+from .leftovers import Leftover
 from .limits import FENCE_SECONDS
 from .order import Order
 from .pushing import Pushes
@@ -44,7 +47,8 @@ MARGIN_SECONDS = 0.05  # longer than the clocks of two machines part in three se
 @dataclass(frozen=True)
 class Batch(Claim):
     """A claim on a cluster. `void_at`: when pushes without looking end, in this process's monotonic clock.
-    `wait`: seconds until nobody else does so. `link`: what is to be enqueued at once, -1 for nothing."""
+    `wait`: seconds until nobody else does so. `link`: what is to be enqueued at once, -1 for nothing.
+    `leftover`: the only part of it that is still to be pushed, None for the whole batch."""
 
     token: str = ""
     generation: str = ""
@@ -52,6 +56,7 @@ class Batch(Claim):
     wait: float = 0.0
     link: int = -1
     void_at: float = 0.0
+    leftover: Leftover | None = None
 
 
 def claim(message: Message) -> Batch:
@@ -81,7 +86,7 @@ def _claim(message: Message, beginning: Beginning | None) -> Batch:
     ledger = beginning or Beginning()
     _note_taken(message)
     names = [keys.fanout(author_id, photo_id), keys.followers(author_id), keys.state(author_id)]
-    names.append(keys.running(author_id))
+    names += [keys.running(author_id), keys.left(author_id, photo_id)]
     flags = (
         message.redelivered or message.retried,
         beginning is not None,
@@ -94,7 +99,7 @@ def _claim(message: Message, beginning: Beginning | None) -> Batch:
     arguments += ["" if ledger.pull_above is None else ledger.pull_above, int(not message.retried)]
     arguments += [conf.BATCHES_IN_FLIGHT, FENCE_SECONDS]
     void_at = time.monotonic() + FENCE_SECONDS  # not later than the author's node says
-    *figures, generation, is_guarded, wait, link = scripts.claim_batch(names, arguments)
+    *figures, generation, is_guarded, wait, link, left = scripts.claim_batch(names, arguments)
     return claim_from(
         message,
         figures,
@@ -105,6 +110,7 @@ def _claim(message: Message, beginning: Beginning | None) -> Batch:
         wait=float(wait),
         link=link,
         void_at=void_at,
+        leftover=Leftover.read(left.decode()),
     )
 
 
@@ -117,8 +123,9 @@ def _note_taken(message: Message) -> None:
 
 
 def serve(batch: Batch, enqueue: Callable[[int], bool]) -> Served:
-    """See `serving.serve`. Waits for a node that does not answer for some seconds only, then raises
-    `FeedsUnavailable`: the batch is taken up again, by this message when it comes again or by another."""
+    """See `serving.serve`. Waits for a node that does not answer for some seconds only. What is left over
+    then is taken up again, by this message when it comes again, if `FeedsUnavailable` or `FeedsRefused` is
+    raised, or by another. If it is the author's node, the batch is, in the same way."""
     order = Order(enqueue, batch.photo_id, batch.link)
     try:
         if batch.link >= 0:
@@ -129,8 +136,8 @@ def serve(batch: Batch, enqueue: Callable[[int], bool]) -> Served:
         if not pushed.all_of_it():
             return Served(Status.ABSENT)
         failpoints.reach("pushed", batch.photo_id)
-        status, link, ended_at = _commit(batch, pushed)
-        if link >= 0:
+        status, links, ended_at, comes_again = _commit(batch, pushed)
+        for link in links:
             order.join()
             order.link = link
             order()
@@ -141,6 +148,8 @@ def serve(batch: Batch, enqueue: Callable[[int], bool]) -> Served:
         order.join()
     if status is Status.OVER:
         order.make_sure(time.monotonic() + conf.LEASE_SECONDS)
+    if comes_again:
+        raise pushed.problem()
     is_due = status is Status.ENDED and _is_settling_due(batch, ended_at)
     return Served(status, is_due)
 
@@ -152,13 +161,14 @@ def _give_back(batch: Batch) -> None:
         scripts.give_back([keys.fanout(batch.author_id, batch.photo_id)], [batch.token])
 
 
-def _commit(batch: Batch, pushed: _Pushed) -> tuple[Status, int, bytes]:
+def _commit(batch: Batch, pushed: _Pushed) -> tuple[Status, list[int], bytes, int]:
     author_id, photo_id = batch.author_id, batch.photo_id
     names = [keys.fanout(author_id, photo_id), keys.followers(author_id), keys.state(author_id)]
-    names += [keys.running(author_id), keys.built(author_id, photo_id)]
-    figures = [pushed.reached, pushed.gone, pushed.refused, *pushed.lives]
-    status, link, ended_at = scripts.commit_batch(names, [photo_id, batch.start, batch.token, *figures])
-    return Status(status.decode()), link, ended_at
+    names += [keys.running(author_id), keys.built(author_id, photo_id), keys.left(author_id, photo_id)]
+    figures = [*pushed.counts(), *pushed.lives]
+    answer = scripts.commit_batch(names, [photo_id, batch.start, batch.token, *figures])
+    status, links, ended_at, comes_again = answer
+    return Status(status.decode()), links, ended_at, comes_again
 
 
 def _is_settling_due(batch: Batch, ended_at: bytes) -> bool:
@@ -177,36 +187,64 @@ class _Pushed:
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._pushes = Pushes(batch.photo_id)
-        self.reached = self.gone = self.refused = self._unsure = 0
+        self._slots = None if batch.leftover is None else batch.leftover.slots()
+        self._users: list[bytes] = []
+        self._refused: list[bytes] = []
+        self._left: list[bytes] = []
+        self._gone = 0
         self.lives: set[str] = set()
-        self._problem: ResponseError | None = None
+        self._refusal: ResponseError | None = None
 
     def all_of_it(self) -> bool:
-        """Pushes to everybody; False if the follower list is another by now. Raises `FeedsUnavailable`, or
-        `FeedsRefused` where a node takes no writes, when all have it whose nodes do."""
+        """Pushes to everybody whose node answers; False if the follower list is another by now. Raises
+        `FeedsUnavailable` while the author's own node does not answer."""
         batch = self._batch
         if batch.start == 0:
-            self._push([str(batch.author_id).encode()], guarded=True)
-            self.reached = 0  # authors are not their followers
+            self._push(self._chosen([str(batch.author_id).encode()]), guarded=True)
+            self._users.clear()  # authors are not their followers
         for first in range(batch.start, batch.stop, READ_AT_ONCE):
             last = min(first + READ_AT_ONCE, batch.stop) - 1
             read = self._read(first, last)
             if read is None:
                 return False
             plain, guarded, gone = read
-            self.gone += gone
-            self._push(plain, guarded=batch.is_guarded)
-            self._push(guarded, guarded=True)
+            self._gone += gone
+            self._push(self._chosen(plain), guarded=batch.is_guarded)
+            self._push(self._chosen(guarded), guarded=True)
             failpoints.reach("served", batch.photo_id)
-        if self._unsure and self._problem:
-            with edge():
-                raise self._problem
-        if self._unsure:
-            raise FeedsUnavailable(
-                f"{self._unsure:,} feeds are on nodes that do not answer; the batch is taken up again. "
-                "Check the nodes that MYDJANGOAPP['REDIS_URL'] leads to."
-            )
         return True
+
+    def counts(self) -> tuple[int, int, int, str]:
+        """How many followers were reached, have left, and have feeds that take no push; and the leftover."""
+        taken_up = self._batch.leftover
+        gone = taken_up.count - len(self._users) if taken_up else self._gone
+        if not self._left:
+            return len(self._users) - len(self._refused), gone, len(self._refused), ""
+        slots_of = self._pushes.slots_of
+        leftover = Leftover.of(slots_of(self._users), slots_of(self._left))
+        left = leftover.slots()
+        refused = sum(slot not in left for slot in slots_of(self._refused))
+        return len(self._users) - leftover.count - refused, gone, refused, leftover.as_text()
+
+    def problem(self) -> FeedError:
+        """Why followers are left over."""
+        if self._refusal is not None:
+            try:
+                with edge():
+                    raise self._refusal
+            except FeedError as error:
+                return error
+        return FeedsUnavailable(
+            f"{len(self._left):,} feeds are on nodes that do not answer; they are tried again. "
+            "Check the nodes that MYDJANGOAPP['REDIS_URL'] leads to."
+        )
+
+    def _chosen(self, users: list[bytes]) -> list[bytes]:
+        """Those of them who are still to be pushed to."""
+        slots = self._slots
+        if slots is None:
+            return users
+        return [user for user, slot in zip(users, self._pushes.slots_of(users), strict=True) if slot in slots]
 
     def _read(self, first: int, last: int) -> Any:
         author_id, generation = self._batch.author_id, self._batch.generation
@@ -222,21 +260,21 @@ class _Pushed:
             return users, [], 0  # as the script would say, which takes a copy of each id
         return scripts.read_batch(names, [generation, first, last])
 
-    def _push(self, users: Sequence[bytes], *, guarded: bool) -> None:
+    def _push(self, users: list[bytes], *, guarded: bool) -> None:
         void_at = 0.0 if guarded else self._batch.void_at
         outcome = self._pushes.push(users, void_at=void_at)
-        refused, unsure, lives = outcome.refused, outcome.unsure, outcome.lives
-        if unsure or outcome.elsewhere:
-            if unsure and void_at:
+        refused, lives, left = outcome.refused, outcome.lives, [*outcome.unsent, *outcome.unsure]
+        if left or outcome.elsewhere:
+            if outcome.unsure and void_at:
                 time.sleep(max(0.0, void_at - time.monotonic()) + MARGIN_SECONDS)  # the fence: see above
             # Where the nodes are by now, and from now on each push looks.
-            again = self._pushes.push([*unsure, *outcome.elsewhere], void_at=0.0)
+            again = self._pushes.push([*left, *outcome.elsewhere], void_at=0.0)
             last = self._pushes.push(again.elsewhere, void_at=0.0, one_by_one=True)
             refused += again.refused + last.refused
-            unsure = [*again.unsure, *last.unsure, *last.elsewhere]
+            left = [*again.unsent, *again.unsure, *last.unsent, *last.unsure, *last.elsewhere]
             lives |= again.lives | last.lives
-            self._problem = again.problem or self._problem
+            self._refusal = again.problem or self._refusal
         self.lives |= lives
-        self._unsure += len(unsure)
-        self.refused += refused
-        self.reached += len(users) - refused
+        self._users += users
+        self._refused += refused
+        self._left += left

@@ -134,7 +134,7 @@ def cancel(photo_id: int, author_id: UserId) -> None:
     with edge():
         pipeline = client().pipeline(transaction=True)
         pipeline.srem(keys.running(author_id), str(photo_id))
-        pipeline.delete(fanout, keys.built(author_id, photo_id))
+        pipeline.delete(fanout, keys.built(author_id, photo_id), keys.left(author_id, photo_id))
         pipeline.execute()
 
 

@@ -49,14 +49,16 @@ def new_token() -> str:
 
 @dataclass
 class Outcome:
-    """What has become of pushes. `elsewhere`: users whose feeds are on another node by now, surely not pushed
-    to. `unsure`: whose node has not answered, or too late. `refused`: feeds that take no push. `lives`: of
-    the nodes that have acknowledged pushes. `problem`: what a node said that takes no writes at all (out of
-    memory); its users are among the unsure."""
+    """What has become of pushes, by users. `elsewhere`: their feeds are on another node by now, surely not
+    pushed to. `unsent`: surely not pushed to, because their node does not answer. `unsure`: it has not
+    answered their push. `refused`: their feeds take no push. `lives`: of the nodes that have acknowledged
+    pushes. `problem`: what a node said that takes no writes at all (out of memory); its users are among the
+    unsure."""
 
     elsewhere: list[bytes] = field(default_factory=list)
+    unsent: list[bytes] = field(default_factory=list)
     unsure: list[bytes] = field(default_factory=list)
-    refused: int = 0
+    refused: list[bytes] = field(default_factory=list)
     lives: set[str] = field(default_factory=set)
     problem: ResponseError | None = None
 
@@ -119,30 +121,32 @@ class Pushes:
                 at_node.begin()
             while sum(at_node.go_on() for at_node in calls.values()):  # one answer of each in turn
                 pass
-        if outcome.elsewhere or outcome.unsure:
+        if outcome.elsewhere or outcome.unsent or outcome.unsure:
             self._cluster.topology.refresh()
+
+    def slots_of(self, users: Sequence[bytes]) -> list[int]:
+        """The slot of each user's feed."""
+        if b"}" in b" ".join(users):
+            return [slot_of(keys.homefeed(user.decode())) for user in users]
+        state, crc = self._state, crc_hqx
+        return [crc(user, state) % SLOTS for user in users]
 
     def _by_node(self, users: Sequence[bytes], outcome: Outcome) -> dict[Node, deque[bytes]]:
         nodes, numbers = self._cluster.topology.owners()
         groups: list[list[bytes]] = [[] for _ in range(len(nodes) + 1)]  # the last: nobody serves their slots
-        state, crc = self._state, crc_hqx
-        if b"}" in b" ".join(users):
-            for user in users:
-                groups[numbers[slot_of(keys.homefeed(user.decode()))]].append(user)
-        else:
-            for user in users:
-                groups[numbers[crc(user, state) % SLOTS]].append(user)
-        outcome.unsure += groups.pop()
+        for user, slot in zip(users, self.slots_of(users), strict=True):
+            groups[numbers[slot]].append(user)
+        outcome.unsent += groups.pop()
         return {node: deque(some) for node, some in zip(nodes, groups, strict=True) if some}
 
     def _read(self, reply: list[Any], users: Sequence[bytes], outcome: Outcome) -> None:
         is_late, _, elsewhere, refused, error = reply
         if is_late:
-            outcome.unsure += users
+            outcome.unsent += users
             return
         outcome.elsewhere += [users[number - 1] for number in elsewhere]
         if refused:
-            outcome.refused += len(refused)
+            outcome.refused += [users[number - 1] for number in refused]
             key = keys.homefeed(users[refused[-1] - 1].decode())
             logger.warning(
                 "photo %s left out of %d feeds, %r among them: %r", self._photo_id, len(refused), key, error
@@ -236,14 +240,14 @@ class _Calls:
         breaker_of(self._url).reset()
 
     def _lose(self, error: RedisError | None = None) -> None:
-        """Nobody knows what became of the calls under way; those that were not sent are tried again, too."""
+        """Nobody knows what became of the calls under way."""
         if isinstance(error, TimeoutError):
             breaker_of(self._url).trip()
         if error is not None:
             logger.warning("node %s:%s: %s", *self._clock[1], error)
         for users, _ in self._waiting:
             self._outcome.unsure += users
-        self._outcome.unsure += self._users
+        self._outcome.unsent += self._users
         self._waiting.clear()
         self._users.clear()
         self._disconnect()

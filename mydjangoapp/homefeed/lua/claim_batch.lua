@@ -1,11 +1,11 @@
 -- claim_batch: may this message carry the fan-out on? If so, which batch is its own? For a cluster, where
 -- pushes go to other nodes than the fan-out's.
 --
--- KEYS  1 fanout  2 followers  3 followers-state  4 fanouts, all of the author
+-- KEYS  1 fanout  2 followers  3 followers-state  4 fanouts  5 fanout-left, all of the author
 -- ARGV  named below
 -- Returns {verdict, first index, index behind the last, "1" if the ledger is due, cursor, reached, total,
 --          attempts, started, generation of the list, "1" if each push is to look whether the photo is there,
---          seconds to wait before the first push, cursor to enqueue now or -1}
+--          seconds to wait before the first push, cursor to enqueue now or -1, leftover that this is or ""}
 -- Verdicts are those of claim.lua.
 --
 -- Fields of the hash as claim.lua has them, and: cursor (next follower whom no batch has), open (see
@@ -15,8 +15,9 @@
 --
 -- A batch that is claimed for the first time may push without looking, until `fence` seconds later. Whoever
 -- takes it over waits for that and looks. After a restart or fail-over of this server, which may have taken
--- claims back, everybody looks. O(1), some twenty microseconds.
-local fanout, followers, list_state, under_way = unpack(KEYS)
+-- claims back, everybody looks. A message that finds no other work takes up what nodes that were away have left
+-- over. O(1), some twenty microseconds.
+local fanout, followers, list_state, under_way, left_set = unpack(KEYS)
 local photo, asked, batch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lease, comes_again = tonumber(ARGV[4]), ARGV[5] == '1'
 local may_begin = ARGV[6] == '1'           -- the ledger says that the fan-out is open
@@ -38,7 +39,7 @@ local run = string.match(told, 'run_id:(%w+)') .. string.match(told, 'master_rep
 local f = redis.call('HMGET', fanout, 'cursor', 'generation', 'beat', 'ended', 'synced', 'total', 'reached',
   'attempts', 'attempted', 'started', 'guard', 'run', 'open', 'sent', 'done', 'fence')
 local function refused(verdict, length, attempts)
-  return {verdict, 0, 0, 0, 0, 0, length or 0, attempts or 0, '', '', 0, '0', -1}
+  return {verdict, 0, 0, 0, 0, 0, length or 0, attempts or 0, '', '', 0, '0', -1, ''}
 end
 if f[4] then return refused('ended') end
 
@@ -54,14 +55,14 @@ if not cursor or lost_its_list then
   local stop = math.min(batch, length)
   local void = guard and not lost_its_list and 0 or now + fence  -- the claims of before may still push
   local enqueue = stop < length and in_flight > 1 and stop or -1
-  redis.call('DEL', fanout)
+  redis.call('DEL', fanout, left_set)
   redis.call('HSET', fanout, 'cursor', stop, 'guard', guard and 1 or 0, 'generation', generation,
     'author', author, 'total', length, 'reached', 0, 'gone', 0, 'refused', 0, 'done', 0, 'started', now,
     'beat', now, 'synced', now, 'attempts', attempts_before + 1, 'attempted', 0, 'run', run, 'sent', enqueue,
     'open', as_text({{start = 0, stop = stop, token = nonce, claimed = now, void = void}}))
   redis.call('SADD', under_way, photo)
   return {'start', 0, stop, 0, 0, 0, length, attempts_before + 1, tostring(now), generation, guard and 1 or 0,
-    lost_its_list and tostring(fence) or '0', enqueue}
+    lost_its_list and tostring(fence) or '0', enqueue, ''}
 end
 
 local fenced_until = tonumber(f[16] or 0)  -- until then claims that this server has lost may push
@@ -74,7 +75,7 @@ local attempts, attempted = tonumber(f[8]), tonumber(f[9])
 local function granted(verdict, b, is_due, enqueue)
   return {verdict, b.start, b.stop, is_due and 1 or 0, cursor, reached, total, attempts, f[10], generation,
     (verdict == 'takeover' or f[11] == '1') and 1 or 0, string.format('%.6f', math.max(0, b.void - now)),
-    enqueue}
+    enqueue, b.left or ''}
 end
 for _, b in ipairs(batches) do
   -- The reply of this very call was lost; its order to enqueue with it.
@@ -92,11 +93,12 @@ if not fresh then
   end
   fresh = not old and stalled and cursor < length  -- the message that was to come is lost
 end
-if not fresh and not old then return refused('duplicate') end
+local leftover = not fresh and not old and redis.call('ZRANGE', left_set, 0, 0)[1]
+if not fresh and not old and not leftover then return refused('duplicate') end
 if old or stalled or comes_again then
   if done > attempted then attempts, attempted = 0, done end
   if attempts >= max_attempts then
-    return {'exhausted', 0, 0, 0, cursor, reached, total, attempts, f[10], generation, 1, '0', -1}
+    return {'exhausted', 0, 0, 0, cursor, reached, total, attempts, f[10], generation, 1, '0', -1, ''}
   end
   if is_counted then attempts = attempts + 1 end
   redis.call('HSET', fanout, 'attempts', attempts, 'attempted', attempted)
@@ -107,7 +109,13 @@ if idle < 0 or idle >= guard_after then
 end
 local is_due = now - tonumber(f[5]) >= 1 or old
 local verdict, enqueue = 'takeover', -1
-if old then
+if leftover then
+  redis.call('ZREM', left_set, leftover)
+  local start, stop, left = string.match(leftover, '^(%d+):(%d+):(.+)$')
+  old = {start = tonumber(start), stop = tonumber(stop), token = nonce, claimed = now, void = fenced_until,
+    left = left}
+  batches[#batches + 1] = old
+elseif old then
   old.token, old.claimed, old.void = nonce, now, math.max(old.void, fenced_until)
   -- One message too many does no harm. Where as many are under way as may be, one that ends orders it.
   if cursor < length and #batches < in_flight then enqueue = cursor end
