@@ -131,13 +131,13 @@ class Pushes:
         state, crc = self._state, crc_hqx
         return [crc(user, state) % SLOTS for user in users]
 
-    def _by_node(self, users: Sequence[bytes], outcome: Outcome) -> dict[Node, deque[bytes]]:
+    def _by_node(self, users: Sequence[bytes], outcome: Outcome) -> dict[Node, list[bytes]]:
         nodes, numbers = self._cluster.topology.owners()
         groups: list[list[bytes]] = [[] for _ in range(len(nodes) + 1)]  # the last: nobody serves their slots
         for user, slot in zip(users, self.slots_of(users), strict=True):
             groups[numbers[slot]].append(user)
         outcome.unsent += groups.pop()
-        return {node: deque(some) for node, some in zip(nodes, groups, strict=True) if some}
+        return {node: some for node, some in zip(nodes, groups, strict=True) if some}
 
     def _read(self, reply: list[Any], users: Sequence[bytes], outcome: Outcome) -> None:
         is_late, _, elsewhere, refused, error = reply
@@ -157,13 +157,14 @@ class _Calls:
     """The calls to one node, `SLICE_SIZE` users each, `SLICES_IN_FLIGHT` at once. Each is sent once."""
 
     def __init__(
-        self, pushes: Pushes, node: Node, users: deque[bytes], void_at: float, outcome: Outcome
+        self, pushes: Pushes, node: Node, users: list[bytes], void_at: float, outcome: Outcome
     ) -> None:
         self._pushes = pushes
         self._url = pushes._cluster.topology.url_of(node)
         self._clock = (pushes._cluster.url, node)
         self._client = pushes._cluster.client_of(node)
         self._users = users
+        self._sent = 0  # so many of them
         self._void_at = void_at
         self._outcome = outcome
         self._waiting: deque[tuple[list[bytes], tuple[Any, ...]]] = deque()
@@ -221,9 +222,10 @@ class _Calls:
             self._client.connection_pool.release(self._connection)
 
     def _send(self) -> None:
-        if not self._users:
+        users = self._users[self._sent : self._sent + self._pushes.users_per_call]
+        if not users:
             return
-        users = [self._users.popleft() for _ in range(min(self._pushes.users_per_call, len(self._users)))]
+        self._sent += len(users)
         deadline = self._void_at + _clock_ahead[self._clock][0] if self._void_at else 0.0
         arguments = self._pushes._arguments(deadline, users)
         by_hash, by_text = scripts.push_many.commands(self._pushes._redis, [], arguments)
@@ -247,9 +249,9 @@ class _Calls:
             logger.warning("node %s:%s: %s", *self._clock[1], error)
         for users, _ in self._waiting:
             self._outcome.unsure += users
-        self._outcome.unsent += self._users
+        self._outcome.unsent += self._users[self._sent :]
+        self._sent = len(self._users)
         self._waiting.clear()
-        self._users.clear()
         self._disconnect()
 
     def _disconnect(self) -> None:
