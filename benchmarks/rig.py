@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import statistics
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.probe import reads_meanwhile
 from devtools.servers import LOOPBACK, RedisServer, celery_worker, site_environ, worker_is_ready
 
 CAP = 800  # ids in a feed at its cap
@@ -143,12 +143,5 @@ class Bench:
     @contextmanager
     def probed(self, way: Way) -> Iterator[None]:
         """Another process reads feeds meanwhile; its latencies go to `way`."""
-        command = [sys.executable, "-m", "benchmarks.probe", self.redis_server.url(0), str(way.followers)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as probe:
-            assert probe.stdout is not None
-            probe.stdout.readline()
-            try:
-                yield
-            finally:
-                probe.terminate()
-                way.latencies += json.loads(probe.stdout.read())
+        with reads_meanwhile(self.redis_server.url(0), way.followers, way.latencies):
+            yield
