@@ -187,8 +187,8 @@ class Bench:
         self.rounds(engines, author, followers)
         text = (
             f"Lists of {self._arguments.ids} ids at the beginning, {followers:,} followers, median of "
-            f"{len(engines[0].rates)} chains. Others: another client's LRANGE of 20 ids, 400 times a second.\n"
-            "\n"
+            f"{len(engines[0].rates)} chains. "
+            "Others: another client's LRANGE of 20 ids, 400 times a second.\n\n"
             "| feeds on | followers/s | of one Redis | µs of Redis per follower | pushes of the fullest node "
             "above the mean | others' p50, p99 idle (ms) | meanwhile |\n|---|---:|---:|---:|---:|---:|---:|\n"
         )
@@ -277,9 +277,7 @@ def main() -> None:
     parser.add_argument("--followers", type=int, default=200_000)
     parser.add_argument("--ids", type=int, default=10, help="in each feed at the beginning")
     parser.add_argument("--full", type=int, default=50_000, help="followers whose lists are at the cap")
-    parser.add_argument(
-        "--large", type=int, default=0, help="followers of the longest chain; 0: no such chains"
-    )
+    parser.add_argument("--large", type=int, default=0, help="followers of the longest chain")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--chains", type=int, default=3, help="in each round")
     parser.add_argument("--workers", type=int, default=2, help="processes of the Celery worker")

@@ -110,12 +110,12 @@ class Demo(BaseCommand):
                 feeds = stack.enter_context(ClusterServers(var / "cluster"))
         environ = {
             "REDIS_URL": feeds.url(0),
-            "EVENTS_URL": redis.url(3),
+            "EVENTS_URL": feeds.url(0) if cluster else redis.url(3),
             "CELERY_BROKER_URL": redis.url(1),
             "CACHE_URL": redis.url(2),
         }
         os.environ.update(environ)
-        settings.MYDJANGOAPP |= {"REDIS_URL": feeds.url(0), "EVENTS_URL": redis.url(3)}
+        settings.MYDJANGOAPP |= {name: environ[name] for name in ("REDIS_URL", "EVENTS_URL")}
         settings.CACHES["default"]["BACKEND"] = "mydjangoapp.connections.redis_cache.RedisCache"
         settings.CACHES["default"]["LOCATION"] = redis.url(2)
         with suppress(AttributeError):

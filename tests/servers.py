@@ -45,7 +45,7 @@ ENVIRON = site_environ(
     MYDJANGOAPP_UPLOAD_RATE="100000/min",
 )
 if isinstance(REDIS, ClusterServers) and isinstance(BROKER, RedisServer):
-    ENVIRON |= {"CACHE_URL": BROKER.url(2), "EVENTS_URL": BROKER.url(3)}
+    ENVIRON |= {"CACHE_URL": BROKER.url(2)}
 POSTGRES: PostgresServer | None = None
 
 atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)

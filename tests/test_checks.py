@@ -112,12 +112,6 @@ def test_a_beat_that_does_not_send_the_rescue(said: Any, monkeypatch: pytest.Mon
     assert "rescue_fanouts" in messages["mydjangoapp.W008"]
 
 
-def test_a_cluster_needs_a_place_for_events(said: Any) -> None:
-    url = f"redis+cluster://127.0.0.1:{free_port()}/"
-    assert list(said(REDIS_URL=url, EVENTS_URL=None)) == ["mydjangoapp.E011"]
-    assert said(REDIS_URL=url, EVENTS_URL="off") == {}
-
-
 def test_a_cluster_is_no_broker(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELERY_BROKER_URL", "redis+cluster://127.0.0.1:7000/")
     messages = said()

@@ -11,7 +11,6 @@ No check takes longer than a second, whatever does not answer. Each has an id th
 | E007 | `PUBLIC_NAME` names no field of the user model |
 | E008 | the API logs in by tokens, whose app is not installed |
 | E009, E010 | the photo model is not an `AbstractPhoto`, has an id that is not a whole number |
-| E011 | events have no place beside a cluster |
 | E012 | Celery's broker is a cluster |
 | E013 | a node of the feeds' cluster is too old |
 | W001 | the feeds' Redis may drop feeds |

@@ -14,7 +14,7 @@ from ..exceptions import BadSetting
 T = TypeVar("T")
 
 DICT_NAME = "MYDJANGOAPP"
-EVENTS_SCHEMES = ("redis", "rediss", "unix", "nsq", "nsq+lookupd")
+EVENTS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "nsq", "nsq+lookupd")
 _RATE = re.compile(r"^\d+/(s|sec|second|m|min|minute|h|hour|d|day)$")
 
 

@@ -165,7 +165,7 @@ class Conf:
         None,
         unit="URL",
         why="what carries events (topics and channels); None: database 3 of the feeds' Redis server, "
-        "'off': nothing is published",
+        "or the feeds' cluster; 'off': nothing is published",
         parse=lambda text: text or None,
         problem=events_problem,
     )

@@ -68,7 +68,7 @@ def key_of(command: Command) -> str | bytes | None:
     if name in ("EVAL", "EVALSHA"):
         return command[3]  # type: ignore[no-any-return]
     if name == "XREADGROUP":
-        return command[command.index("STREAMS") + 1]  # type: ignore[no-any-return]
+        return command[command.index(b"STREAMS") + 1]  # type: ignore[no-any-return]
     return command[1]  # type: ignore[no-any-return]
 
 
@@ -136,6 +136,18 @@ class Cluster(CoreCommands):
             if is_safe:
                 safe.add(life)
         return Kept(frozenset(safe), frozenset(alive), is_complete)
+
+    def keeps(self, key: str) -> bool:
+        """Whether the primary of this key has for good all that it acknowledged before this call. Writes a
+        counter there. Two round trips, of half its time-out at most."""
+
+        def ask(client: Redis, asking: bool) -> tuple[str, bool]:
+            if asking:
+                raise TryAgainError("the slot of this key moves")
+            return keeps(client, key, self.timeout / 2)
+
+        life, is_safe = self._where(key, ask)
+        return bool(life) and is_safe
 
     def remembered(self, key_in: Callable[[int], str]) -> dict[int, tuple[str, list[str]]]:
         """Of each primary that answers, by its first slot, the life and the texts of its history, the newest

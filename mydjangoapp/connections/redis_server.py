@@ -72,6 +72,12 @@ class Store:
         client = self.client()
         return client.kept(key_in) if isinstance(client, Cluster) else None
 
+    def keeps(self, key: str) -> bool:
+        """Whether the node of this key has for good what it acknowledged before, see `Cluster.keeps`; True
+        for a single server, of which time tells. To be called within `edge`."""
+        client = self.client()
+        return client.keeps(key) if isinstance(client, Cluster) else True
+
     @property
     def is_cluster(self) -> bool:
         """Whether its keys are on several servers."""

@@ -147,11 +147,11 @@ def _settle(topic: str, rows: dict[str, int], budget: Budget | None) -> int:
     if transport is None or not transport.gives_receipts:
         ages: Sequence[float | None] = [None] * len(receipts)
     else:
-        ages = transport.receipts_held_for(receipts)
+        ages = transport.receipts_held_for(topic, receipts)
         pairs = zip(receipts, ages, strict=True)
         if held := [one for one, age in pairs if age is not None and age >= conf.SETTLE_SECONDS]:
             Publication.objects.filter(pk__in=[rows[one] for one in held]).delete()
-            transport.forget_receipts(held)
+            transport.forget_receipts(topic, held)
     late = [rows[one] for one, age in zip(receipts, ages, strict=True) if age is None]
     sent = refused = 0
     for row in Publication.objects.filter(pk__in=late).order_by("id").iterator(ROWS_LOADED):

@@ -21,7 +21,8 @@ def all_there_are() -> list[Transport]:
 
 
 def at(url: str | None) -> Transport | None:
-    """The transport of a URL, None for `off`; None for a URL means database 3 of the feeds' Redis."""
+    """The transport of a URL, None for `off`; None for a URL means database 3 of the feeds' Redis, or
+    the feeds' cluster."""
     if url == "off":
         return None
     if url is None and conf.REDIS_URL == "off":
@@ -30,7 +31,7 @@ def at(url: str | None) -> Transport | None:
         from .redis_streams.server import beside_the_feeds
 
         url = beside_the_feeds()
-    if urlsplit(url).scheme in {"redis", "rediss", "unix"}:
+    if urlsplit(url).scheme in {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"}:
         from .redis_streams.transport import RedisStreams
 
         return RedisStreams(url)

@@ -80,10 +80,10 @@ class Transport(Protocol):
         """Sends messages of one topic, in this order, to come in `delay` seconds. `receipt`: of the row of
         the outbox they come from."""
 
-    def receipts_held_for(self, receipts: Sequence[str]) -> list[float | None]:
+    def receipts_held_for(self, topic: str, receipts: Sequence[str]) -> list[float | None]:
         """For how many seconds each has been there; None if it is not."""
 
-    def forget_receipts(self, receipts: Sequence[str]) -> None:
+    def forget_receipts(self, topic: str, receipts: Sequence[str]) -> None:
         """Drops receipts that are no longer needed."""
 
     def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool:

@@ -21,6 +21,7 @@ from mydjangoapp.circles.projection import Liked
 from mydjangoapp.events import publish
 from mydjangoapp.events.discovery import find
 from mydjangoapp.events.message import now
+from mydjangoapp.events.redis_streams.server import beside_the_feeds
 from mydjangoapp.events.redis_streams.server import store as events_store
 from mydjangoapp.events.registry import for_topic
 from mydjangoapp.events.running import Runner
@@ -283,7 +284,7 @@ def test_messages_wait_while_redis_is_away(
     here = settings.MYDJANGOAPP
     settings.MYDJANGOAPP = {
         **here,
-        "EVENTS_URL": here.get("EVENTS_URL") or here["REDIS_URL"].rpartition("/")[0] + "/3",
+        "EVENTS_URL": here.get("EVENTS_URL") or beside_the_feeds(),
         "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
     }
     keep()

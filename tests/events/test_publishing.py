@@ -20,11 +20,12 @@ from django.utils import timezone
 from devtools.servers import ROOT, RedisServer, free_port, wait_until
 from mydjangoapp.events import publish, publish_many
 from mydjangoapp.events.publishing import send_waiting
+from mydjangoapp.events.redis_streams import keys
+from mydjangoapp.events.redis_streams.server import beside_the_feeds, store
 from mydjangoapp.events.registry import for_topic
 from mydjangoapp.events.transport import Consumer
 from mydjangoapp.exceptions import BadEvent, EventsUnavailable
 from mydjangoapp.models import Publication
-from tests import servers
 from tests.events.conftest import ids, take, take_all, take_nothing
 from tests.faults.test_feeds_redis import append_only_file
 
@@ -175,10 +176,7 @@ def test_what_could_not_be_sent_waits_and_is_sent_later(
 
 
 def test_a_row_that_is_refused_does_not_stop_the_others(consumer: Consumer, topic: str, redis: Any) -> None:
-    from mydjangoapp.events.redis_streams import keys
-
-    redis_db = type(redis)(port=servers.REDIS.port, db=3, protocol=2)
-    redis_db.set(keys.stream("wrong"), "a string")
+    store(beside_the_feeds()).client().set(keys.stream("wrong"), "a string")
     refused = publish("wrong", "a", {})
     waits = publish(topic, "a", {})
     Publication.objects.create(

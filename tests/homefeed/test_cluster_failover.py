@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from devtools.cluster import NODE_TIMEOUT, ClusterServers, client_of
@@ -16,10 +19,14 @@ from mydjangoapp.connections.hash_tags import slot_of
 from mydjangoapp.connections.patience import Budget
 from mydjangoapp.connections.redis_client import breaker_of
 from mydjangoapp.connections.redis_cluster import Cluster
+from mydjangoapp.events import publishing
+from mydjangoapp.events import registry as events_registry
+from mydjangoapp.events.redis_streams import keys as events_keys
+from mydjangoapp.exceptions import EventsUnavailable
 from mydjangoapp.fanout import settling
 from mydjangoapp.homefeed import feeds_redis, keys, losses, rebuild
 from mydjangoapp.homefeed import reader as feed_reader
-from mydjangoapp.models import FanOut, NodeHistory, PendingChange
+from mydjangoapp.models import FanOut, NodeHistory, PendingChange, Publication
 from tests.checker import ALL_ONCE, fill, has_ended, outcome, state
 from tests.clusters import fail_over, owner, replica_of, wait_until_replaced
 from tests.ledger import Sent, carry, publish
@@ -104,6 +111,71 @@ def test_a_life_ends_with_a_restart_and_a_fail_over(servers: ClusterServers) -> 
     wait_until(lambda: "" not in lives(), seconds=10, what="all know that it is primary again")
     assert client_of(first).info("replication")["role"] == "master", "the same process as before"
     assert len(set(lives()) - set(restarted)) == 1, "and another life"
+
+
+def test_an_event_that_a_fail_over_has_taken_back_is_sent_again(
+    servers: ClusterServers, settings: Any
+) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "EVENTS_URL": None}
+    transport = events_registry.for_topic("photos")
+    assert transport is not None
+    consumer = transport.consumer("photos", "search", timeout=30)
+    servers.wait_until_replicated()
+    sent: list[str] = []
+
+    def published() -> None:
+        with transaction.atomic():
+            sent.append(publishing.publish("photos", "photo.published", {"n": 1}))
+        [receipt] = Publication.objects.values_list("receipt", flat=True)
+        wait_until(
+            lambda: transport.receipts_held_for("photos", [receipt]) == [0.0], seconds=10, what="it is held"
+        )
+        publishing.send_waiting()
+        assert Publication.objects.count() == 1, "no replica has it"
+
+    lose_last_writes(servers, owner(servers, events_keys.stream("photos")), published)
+    Publication.objects.update(claimed_at=None)  # the process that sent it has died, too
+    wait_until(lambda: sent_again() == 1, seconds=30, what="it is sent again")
+    assert [one.id for one in consumer.take(10, 10)] == sent
+    servers.wait_until_replicated()
+
+    def is_forgotten() -> bool:
+        sent_again()
+        return not Publication.objects.exists()
+
+    wait_until(is_forgotten, seconds=30, what="a replica has it")
+
+
+def test_a_consumer_that_waits_goes_on_at_the_replica(servers: ClusterServers, settings: Any) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "EVENTS_URL": None, "REDIS_TIMEOUT": 3.0}
+    transport = events_registry.for_topic("photos")
+    assert transport is not None
+    consumer = transport.consumer("photos", "search", timeout=30)
+    servers.wait_until_replicated()
+    primary = owner(servers, events_keys.stream("photos"))
+
+    def taken() -> list[str]:
+        found: list[str] = []
+        while not found:
+            with suppress(EventsUnavailable):
+                found += [one.id for one in consumer.take(10, 1)]
+        return found
+
+    with ThreadPoolExecutor(1) as waiting:
+        ids = waiting.submit(taken)
+        blocked: Any = client_of(primary)
+        wait_until(lambda: blocked.info("clients")["blocked_clients"] > 0, seconds=10, what="it waits")
+        fail_over(servers, primary, replica_of(servers, primary))
+        sent = publishing.publish("photos", "photo.published", {"n": 1})
+        wait_until(lambda: sent_again() == 0 and ids.done(), seconds=30, what="it has come")
+        assert ids.result() == [sent]
+
+
+def sent_again() -> int:
+    """How many rows of the events' outbox; none while a node is voted for."""
+    with suppress(EventsUnavailable):
+        return publishing.send_waiting()
+    return 0
 
 
 def lives() -> list[str]:

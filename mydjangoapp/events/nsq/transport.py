@@ -58,11 +58,11 @@ class Nsq(transport.Transport):
         for some in constrained_batches(bodies, BYTES_AT_ONCE, AT_ONCE, get_len=lambda body: len(body) + 4):
             self._to_one("/mpub", wire.many(some), topic=topic, binary="true")
 
-    def receipts_held_for(self, receipts: Sequence[str]) -> list[float | None]:
+    def receipts_held_for(self, topic: str, receipts: Sequence[str]) -> list[float | None]:
         """nsqd gives none."""
         return [None] * len(receipts)
 
-    def forget_receipts(self, receipts: Sequence[str]) -> None:
+    def forget_receipts(self, topic: str, receipts: Sequence[str]) -> None:
         """There are none."""
 
     def _to_one(self, path: str, body: bytes, **query: Any) -> None:

@@ -76,6 +76,8 @@ class RedisConsumer(transport.Consumer):
                 return found
             return self._read(most, min(wait, self._sweep_at - now, conf.REDIS_TIMEOUT / 2))
         except EventsRefused as error:
+            if "UNBLOCKED" in str(error):  # the node was demoted while it waited for messages
+                return []
             if "NOGROUP" not in str(error):
                 raise
             # Somebody deleted the stream or the group: it is made again where it stood.

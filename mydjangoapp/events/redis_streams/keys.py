@@ -10,20 +10,26 @@ from ...conf import conf
 
 
 def topics() -> str:
-    """`events:topics`, set: the topics there are. Kept."""
+    """`events:topics`, set: the topics that have, or had, a channel. Kept."""
     return f"{conf.KEY_PREFIX}events:topics"
-
-
-def receipts() -> str:
-    """`events:receipts`, sorted set: rows of the outbox whose messages have been published, by when
-    (seconds). Each goes with its row."""
-    return f"{conf.KEY_PREFIX}events:receipts"
 
 
 def stream(topic: str) -> str:
     """`events:{topic}`, stream: `id`, `action`, `body` (JSON), `published_at` of each message, with a group
     per channel. Cut at `EVENTS_KEEP`, but never where a channel has not finished."""
     return f"{conf.KEY_PREFIX}events:{{{topic}}}"
+
+
+def receipts(topic: str) -> str:
+    """`events:{topic}:receipts`, sorted set: rows of the outbox whose messages have been published, by when
+    (seconds). Each goes with its row."""
+    return f"{stream(topic)}:receipts"
+
+
+def settled(topic: str) -> str:
+    """`events:{topic}:settled`, string: on a cluster, a counter that is one up whenever it is asked whether
+    the topic's node has what it acknowledged for good. Kept."""
+    return f"{stream(topic)}:settled"
 
 
 def channels(topic: str) -> str:

@@ -9,13 +9,16 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ...conf import conf
 from ...connections.redis_server import Script, Store
+from ...connections.redis_topology import is_cluster
 from ...exceptions import EventsRefused, EventsUnavailable
 
 DATABASE = 3  # 0 has the feeds, 1 is the broker's, 2 the cache's
 
 
 def beside_the_feeds() -> str:
-    """The URL of database 3 of the feeds' Redis server."""
+    """The URL of database 3 of the feeds' Redis server; of the feeds' cluster, which has one database."""
+    if is_cluster(conf.REDIS_URL):
+        return conf.REDIS_URL
     parts = urlsplit(conf.REDIS_URL)
     if parts.scheme == "unix":
         return parts._replace(query=urlencode(dict(parse_qsl(parts.query)) | {"db": DATABASE})).geturl()

@@ -27,7 +27,8 @@ RECEIPTS_KEPT = 86_400  # seconds that a receipt outlives what should have remov
 
 
 class RedisStreams(transport.Transport):
-    """Of one Redis. Each call one round trip, unless it says more."""
+    """Of one Redis, or of a cluster, where each topic is on one node. Each call one round trip, unless it
+    says more."""
 
     gives_receipts = True
 
@@ -44,15 +45,15 @@ class RedisStreams(transport.Transport):
         """One round trip per 500 messages, and one more now and then to cut old ones off."""
         length = 0
         for some in batched(messages, AT_ONCE):
-            kept = [keys.topics(), keys.receipts()]
+            kept = [keys.receipts(topic)]
             args = [part for one in some for part in (one.id, one.action, one.body, one.published_at)]
             if delay > 0:
                 kept.append(keys.publish_later(topic))
                 after = max(1, round(delay * 1000))
-                run_to_publish(self._url, "publish_later", kept, [topic, receipt, after, *args])
+                run_to_publish(self._url, "publish_later", kept, [receipt, after, *args])
             else:
                 kept.append(keys.stream(topic))
-                length = run_to_publish(self._url, "publish", kept, [topic, receipt, *args])
+                length = run_to_publish(self._url, "publish", kept, [receipt, *args])
         if length > conf.EVENTS_KEEP + conf.EVENTS_KEEP // 10:
             with contextlib.suppress(FeedError):  # they are published; the next one cuts
                 self.trim(topic)
@@ -63,25 +64,30 @@ class RedisStreams(transport.Transport):
         kept = [keys.stream(topic), keys.channels(topic)]
         return int(run_to_publish(self._url, "trim", kept, [conf.EVENTS_KEEP, TRIM_AT_ONCE]))
 
-    def receipts_held_for(self, receipts: Sequence[str]) -> list[float | None]:
+    def receipts_held_for(self, topic: str, receipts: Sequence[str]) -> list[float | None]:
+        """On a cluster three round trips; a receipt counts as held from when the node's replica has it."""
         with self._store.edge():
+            is_safe = self._store.keeps(keys.settled(topic))
             pipeline = self._store.client().pipeline(transaction=False)
             pipeline.time()
-            pipeline.zmscore(keys.receipts(), list(receipts))
+            pipeline.zmscore(keys.receipts(topic), list(receipts))
             (seconds, microseconds), given = pipeline.execute()
         now = seconds + microseconds / 1e6
-        return [None if at is None else now - float(at) for at in given]
+        return [None if at is None else now - float(at) if is_safe else 0.0 for at in given]
 
-    def forget_receipts(self, receipts: Sequence[str]) -> None:
+    def forget_receipts(self, topic: str, receipts: Sequence[str]) -> None:
         with self._store.edge():
             pipeline = self._store.client().pipeline(transaction=False)
-            pipeline.zrem(keys.receipts(), *receipts)
-            pipeline.zremrangebyscore(keys.receipts(), "-inf", time.time() - RECEIPTS_KEPT)
+            pipeline.zrem(keys.receipts(topic), *receipts)
+            pipeline.zremrangebyscore(keys.receipts(topic), "-inf", time.time() - RECEIPTS_KEPT)
             pipeline.execute()
 
     def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool:
-        kept = [keys.topics(), keys.stream(topic), keys.again(topic, channel), keys.channels(topic)]
-        return bool(run(self._url, "subscribe", kept, [topic, channel, "0" if from_beginning else "$"]))
+        """Two round trips."""
+        with self._store.edge():
+            self._store.client().sadd(keys.topics(), topic)
+        kept = [keys.stream(topic), keys.again(topic, channel), keys.channels(topic)]
+        return bool(run(self._url, "subscribe", kept, [channel, "0" if from_beginning else "$"]))
 
     def unsubscribe(self, topic: str, channel: str) -> bool:
         """What is remembered as finished stays for its time, should somebody subscribe again."""

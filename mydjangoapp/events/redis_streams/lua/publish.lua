@@ -1,16 +1,15 @@
 -- publish: append messages to a topic.
 --
--- KEYS  1 events:topics  2 events:receipts  3 events:{topic}
--- ARGV  1 topic  2 receipt of the row of the outbox, or '', then for each message:
+-- KEYS  1 events:{topic}:receipts  2 events:{topic}
+-- ARGV  1 receipt of the row of the outbox, or '', then for each message:
 --       id, action, body, published_at
 -- Returns the number of messages the stream has now
 --
 -- Atomic, so that a batch is published whole or not at all, and a crash that takes messages back takes the
 -- receipt back, too. O(messages).
-local topics, receipts, stream = unpack(KEYS)
-local topic, receipt = ARGV[1], ARGV[2]
-redis.call('SADD', topics, topic)
-for i = 3, #ARGV, 4 do
+local receipts, stream = unpack(KEYS)
+local receipt = ARGV[1]
+for i = 2, #ARGV, 4 do
   redis.call('XADD', stream, '*', 'id', ARGV[i], 'action', ARGV[i + 1], 'body', ARGV[i + 2],
     'published_at', ARGV[i + 3])
 end

@@ -1,13 +1,13 @@
 -- subscribe: make a channel, or what is missing of one that is subscribed already.
 --
--- KEYS  1 events:topics  2 events:{topic}  3 events:{topic}:{channel}:again  4 events:{topic}:channels
--- ARGV  1 topic  2 channel  3 '$' (from now) or '0' (from the beginning)
+-- KEYS  1 events:{topic}  2 events:{topic}:{channel}:again  3 events:{topic}:channels
+-- ARGV  1 channel  2 '$' (from now) or '0' (from the beginning)
 -- Returns 1 if the channel is new, else 0
 --
 -- Atomic, so that two who subscribe at once agree on where it begins; the position of a channel whose
 -- group was deleted is the one it had. O(channels).
-local topics, main, again, channels = unpack(KEYS)
-local topic, channel, begin_at = ARGV[1], ARGV[2], ARGV[3]
+local main, again, channels = unpack(KEYS)
+local channel, begin_at = ARGV[1], ARGV[2]
 local function position(stream)
   if redis.call('EXISTS', stream) == 0 then return nil end
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
@@ -20,7 +20,6 @@ local function position(stream)
   end
 end
 
-redis.call('SADD', topics, topic)
 local known = redis.call('HGET', channels, channel)
 if not position(main) then
   redis.call('XGROUP', 'CREATE', main, channel, known or begin_at, 'MKSTREAM')
