@@ -98,7 +98,7 @@ test-postgresql: $(VENV)/dev
 	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" $(ON_POSTGRESQL) $(ARGS)
 
 # The feeds on three primaries: what people see, real workers, what heals.
-ON_A_CLUSTER := tests/homefeed/test_cluster_failover.py \
+ON_A_CLUSTER := tests/homefeed/test_cluster_failover.py tests/homefeed/test_cluster_node_away.py \
   tests/homefeed/test_feed_oracle.py tests/homefeed/test_build_rules.py \
   tests/homefeed/test_feed_modes.py tests/homefeed/test_followers.py tests/homefeed/test_verify.py \
   tests/fanout/test_fanout_by_worker.py tests/fanout/test_backlog.py tests/api/test_feed_api.py tests/test_outbox.py \

@@ -22,8 +22,9 @@ from .conf import conf
 from .connections import broker, database
 from .connections.paging import in_pages
 from .connections.patience import Budget
-from .exceptions import FeedError, FeedsRefused
+from .exceptions import FeedError, FeedsRefused, FeedsUnavailable
 from .homefeed import delivery, followers, keys, receipts, relations, turns
+from .homefeed.feeds_redis import store
 from .homefeed.followers import Change
 from .models import Follow, PendingChange, UserId, get_photo_model
 from .photos import row_cache, rows
@@ -176,12 +177,19 @@ def _applied(changes: Sequence[PendingChange]) -> list[int]:
     photos = [change for change in changes if change.verb == Verb.PHOTO]
     if photos and row_cache.changed(rows.PHOTOS.name, *(change.photo_id for change in photos)):
         row_ids += [change.pk for change in photos]
+    away: list[PendingChange] = []
     for change in changes:
         try:
             if change.verb != Verb.PHOTO and _apply(change):
                 row_ids.append(change.pk)
         except FeedsRefused as error:
             logger.error("%s is not in Redis yet: %s", change, error)
+        except FeedsUnavailable:
+            if not store().is_cluster:
+                raise
+            away.append(change)  # a node of several: the next change may be of another
+    if away:
+        logger.warning("%d changes wait for nodes that do not answer, the first is %s", len(away), away[0])
     return row_ids
 
 

@@ -11,6 +11,7 @@ from mydjangoapp import uploads
 from mydjangoapp.fanout import chain, settling
 from mydjangoapp.homefeed import delivery, keys
 from mydjangoapp.homefeed.delivery import Message
+from mydjangoapp.homefeed.delivery.ended import set_of
 from mydjangoapp.models import FanOut
 from tests.checker import author_of, state
 from tests.feeds import fields_of
@@ -44,7 +45,8 @@ def settled(photo: int) -> str:
 
 def let_time_pass(photo: int, seconds: float = 60) -> None:
     """As if the fan-out had ended so much earlier."""
-    followers_client().zincrby(keys.ended(), -seconds, f"{photo}:{author_of(photo)}")
+    author = author_of(photo)
+    followers_client().zincrby(set_of(author), -seconds, f"{photo}:{author}")
 
 
 def grow_old(photo: int, seconds: float) -> None:

@@ -26,7 +26,7 @@ def rebuild_once(circle_id: int) -> None:
     """Makes a circle anew, unless another process is at it: a second one would begin by deleting what the
     first has made."""
     turn = f"{keys.rebuilding(keys.of_circle(circle_id))}:now"
-    with turns.held(turn, REBUILD_SECONDS) as is_ours:
+    with turns.held(turn, REBUILD_SECONDS, strictly=True) as is_ours:
         circle = database.primary(Circle).filter(pk=circle_id).first()
         if is_ours and circle is not None:
             rebuild(circle)

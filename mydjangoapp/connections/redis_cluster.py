@@ -33,7 +33,7 @@ from redis.exceptions import (
 
 from .hash_tags import slot_of
 from .redis_client import breaker_of, client_of, send
-from .redis_lives import Kept, keeps, life_of, remember, remembered, scan
+from .redis_lives import Kept, Lives, keeps, life_of, remember, remembered, scan
 from .redis_topology import Node, Topology, topology_of
 
 if TYPE_CHECKING:
@@ -93,14 +93,16 @@ class Cluster(CoreCommands):
         """The clients of all primaries."""
         return [self.client_of(node) for node in self.topology.primaries()]
 
-    def lives(self, *, now: bool = False) -> str:
-        """A short text that is another after any primary was restarted, replaced or cut off; also while one
-        does not answer. As it was within the last second, or is `now`."""
+    def lives(self, *, now: bool = False) -> Lives:
+        """The lives of all primaries. As they were within the last second, or are `now`."""
         known, asked_at = self.topology.lives
         if now or time.monotonic() - asked_at > LIVES_SECONDS:
-            lives = [f"{node.host}:{node.port}={life}" for node, life in self.each_life().items()]
+            each = self.each_life()
             asked_at = time.monotonic()
-            known = hashlib.sha1(" ".join(lives).encode(), usedforsecurity=False).hexdigest()[:16]
+            lives = [f"{node.host}:{node.port}={life}" for node, life in each.items()]
+            name = hashlib.sha1(" ".join(lives).encode(), usedforsecurity=False).hexdigest()[:16]
+            slots = [slot for slot, node in self.topology.first_slots() if each.get(node)]
+            known = Lives(name, min(slots, default=0))
             self.topology.lives = known, asked_at
         return known
 

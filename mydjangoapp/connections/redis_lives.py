@@ -39,6 +39,15 @@ class Kept:
     is_complete: bool
 
 
+@dataclass(frozen=True)
+class Lives:
+    """The lives of all primaries together. `name`: another after any was restarted, replaced or cut off; also
+    while one does not answer. `slot`: one of a primary that answers, the same for all who see these lives."""
+
+    name: str = ""
+    slot: int = 0
+
+
 def connected(connection: Any) -> None:
     """For redis-py's `redis_connect_func`: another connection may lead to another life."""
     # A health check that fails connects again, and would check again.

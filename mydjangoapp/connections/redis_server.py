@@ -26,7 +26,7 @@ from . import patience
 from .breaker import Breaker
 from .redis_client import breaker_of, client_of, send
 from .redis_cluster import Cluster, cluster_of
-from .redis_lives import Kept
+from .redis_lives import Kept, Lives
 from .redis_topology import is_cluster
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ class Store:
             return cast("Redis", cluster_of(self.url, timeout, self.retries, in_haste=in_haste))
         return client_of(self.url, timeout, self.retries, in_haste=in_haste)
 
-    def lives(self, *, now: bool = False) -> str:
-        """Names the present lives of a cluster's nodes: see `Cluster.lives`."""
+    def lives(self, *, now: bool = False) -> Lives:
+        """The present lives of a cluster's nodes: see `Cluster.lives`."""
         client = self.client()
-        return client.lives(now=now) if isinstance(client, Cluster) else ""
+        return client.lives(now=now) if isinstance(client, Cluster) else Lives()
 
     def kept(self, key_in: Callable[[int], str]) -> Kept | None:
         """What a cluster's nodes have for good: see `Cluster.kept`. None for a single server. To be called

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError, RedisClusterException, TimeoutErro
 
 from .hash_tags import SLOTS
 from .redis_client import CONNECT_SECONDS
+from .redis_lives import Lives
 
 SCHEMES = ("redis+cluster", "rediss+cluster")
 REFRESH_SECONDS = 0.1  # between two looks at the topology, however many callers are redirected
@@ -40,7 +41,7 @@ class Topology:
         self._asked: RedisCluster | None = None
         self._refreshed_at = 0.0
         self._owners: tuple[list[Node], list[int]] | None = None
-        self.lives: tuple[str, float] = "", -math.inf
+        self.lives: tuple[Lives, float] = Lives(), -math.inf
 
     def owner(self, slot: int) -> Node:
         """The primary of a slot. Raises `ConnectionError` if no node can be asked, or nobody has it."""

@@ -15,7 +15,7 @@ from more_itertools import batched
 
 from ..conf import conf
 from ..connections.paging import in_pages
-from ..exceptions import FeedsRefused
+from ..exceptions import FeedsRefused, FeedsUnavailable
 from ..homefeed import delivery, keys, queue, turns
 from ..homefeed.delivery import Counters
 from ..models import FanOut, UserId
@@ -54,7 +54,7 @@ def rescue(enqueue: Enqueue, *, by_hand: bool = False) -> Rescued:
     if not rows:
         return Rescued()
     author_ids = ledger.authors(row.photo_id for row in rows)
-    look = _Look(queue.look(), now, len(rows), by_hand=by_hand)
+    look = _Look(_queue(), now, len(rows), by_hand=by_hand)
     enqueued = left = 0
     counters_of = dict(zip(author_ids, delivery.counters(list(author_ids.items())), strict=True))
     for row in rows:
@@ -73,8 +73,28 @@ def rescue(enqueue: Enqueue, *, by_hand: bool = False) -> Rescued:
             enqueue(row.photo_id, author_ids[row.photo_id], cursor)
             enqueued += 1
     if look.has_probed:
-        queue.note_probe()
+        _note_probe()
     return Rescued(enqueued, look_again=look.has_probed and left > 0)
+
+
+def _queue() -> queue.Queue:
+    """How far the queue has come; as if no message had ever been taken where the node of a cluster that knows
+    is away, so that there are probes."""
+    try:
+        return queue.look()
+    except FeedsUnavailable as error:
+        if not delivery.may_forget():
+            raise
+        logger.warning("nobody knows how far the queue is: %s", error)
+        return queue.UNKNOWN
+
+
+def _note_probe() -> None:
+    try:
+        queue.note_probe()
+    except FeedsUnavailable:
+        if not delivery.may_forget():
+            raise
 
 
 def _note_end(photo_id: int, author_id: UserId, ended: float) -> None:

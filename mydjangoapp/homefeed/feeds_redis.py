@@ -71,7 +71,7 @@ def life(*, now: bool = False) -> str:
     was within the last second, or is `now`. One round trip. Raises `FeedsUnavailable`, `FeedsRefused`."""
     with edge():
         if store().is_cluster:
-            return store().lives(now=now)
+            return store().lives(now=now).name
         server: Any = client().info("server")
     return str(server["run_id"])
 

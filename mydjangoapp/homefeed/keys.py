@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..conf import conf
 from ..connections.hash_tags import beside, text_in
+from ..connections.redis_lives import Lives
 from ..models import UserId
 
 
@@ -108,10 +109,11 @@ def left(author_id: UserId, photo_id: int) -> str:
     return _of_list("fanout-left", author_id, f":{photo_id}")
 
 
-def ended() -> str:
+def ended(slot: int | None = None) -> str:
     """`fanouts-ended`, sorted set: `{photo}:{author}` of fan-outs that have served everybody, by when; until
-    the ledger says `done`."""
-    return f"{conf.KEY_PREFIX}fanouts-ended"
+    the ledger says `done`. On a cluster many, `fanouts-ended:{…}`, each in this slot."""
+    name = f"{conf.KEY_PREFIX}fanouts-ended"
+    return name if slot is None else f"{name}:{{{text_in(slot)}}}"
 
 
 def settled(slot: int) -> str:
@@ -164,10 +166,12 @@ def likes(user_id: UserId) -> str:
     return _of_feed("likes", user_id)
 
 
-def receipts() -> str:
+def receipts(lives: Lives | None = None) -> str:
     """`graph-applied`, sorted set: ids of `PendingChange` rows, by when they were applied. Written after
-    the changes, so that a crash that takes a change back takes its id back, too. Each goes with its row."""
-    return f"{conf.KEY_PREFIX}graph-applied"
+    the changes, so that a crash that takes a change back takes its id back, too. Each goes with its row. On a
+    cluster `graph-applied:{lives}:{…}`, at a node that lives."""
+    name = f"{conf.KEY_PREFIX}graph-applied"
+    return name if lives is None else f"{name}:{lives.name}:{{{text_in(lives.slot)}}}"
 
 
 def rescuing() -> str:

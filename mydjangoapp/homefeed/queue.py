@@ -21,6 +21,9 @@ class Queue:
     probed: float
 
 
+UNKNOWN = Queue(front=0.0, idle=None, probes=0, probed=0.0)
+
+
 def look() -> Queue:
     """One round trip."""
     with edge():

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..exceptions import FeedsUnavailable
 from . import feeds_redis, keys, scripts
 from .feeds_redis import client, edge, store
 
@@ -15,11 +16,12 @@ KEPT_SECONDS = 86_400  # a row is applied again if nobody has looked at it for s
 def where(*, now: bool = False) -> str:
     """Where receipts lie for changes that are applied from now on. In a cluster they may lie on another node
     than what they vouch for. So they count for as long as every node lives: after a restart or fail-over of
-    any, what waits is applied again. On a cluster as it was within the last second, or is `now`."""
+    any, what waits is applied again; also while one is away. On a cluster as it was within the last second,
+    or is `now`."""
     if not store().is_cluster:
         return keys.receipts()
     with edge():
-        return f"{keys.receipts()}:{store().lives(now=now)}"
+        return keys.receipts(store().lives(now=now))
 
 
 def give(rows: Sequence[int], at: str) -> None:
@@ -67,13 +69,23 @@ def forget_older_than(seconds: float) -> int:
 
 
 def outbox_position() -> int:
-    """The row of the outbox at which the last call stopped; 0 if it came to the end. One round trip."""
-    with edge():
-        found: Any = client().get(keys.outbox_position())
+    """The row of the outbox at which the last call stopped; 0 if it came to the end, or if the one node of a
+    cluster that knows it is away. One round trip."""
+    try:
+        with edge():
+            found: Any = client().get(keys.outbox_position())
+    except FeedsUnavailable:
+        if not store().is_cluster:
+            raise
+        return 0
     return int(found or 0)
 
 
 def set_outbox_position(row: int) -> None:
     """Where the next call is to go on. One round trip."""
-    with edge():
-        client().set(keys.outbox_position(), row)
+    try:
+        with edge():
+            client().set(keys.outbox_position(), row)
+    except FeedsUnavailable:
+        if not store().is_cluster:
+            raise

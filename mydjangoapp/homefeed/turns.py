@@ -1,12 +1,24 @@
-"""Turns: of any number of callers one at a time does something."""
+"""Turns: of any number of callers one at a time does something.
+
+Most of them save work and no more. Where the node of a cluster that keeps such a turn is away, each process
+takes turns with itself.
+"""
 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
+from ..exceptions import FeedsUnavailable
 from . import scripts
+from .feeds_redis import store
+
+_lock = Lock()
+_ends: dict[str, float] = {}
+"""When this process's own turns end."""
 
 
 def begin(turn: str, seconds: float) -> bool:
@@ -18,20 +30,45 @@ def begin(turn: str, seconds: float) -> bool:
 
 
 @contextmanager
-def held(turn: str, seconds: float) -> Iterator[bool]:
+def held(turn: str, seconds: float, *, strictly: bool = False) -> Iterator[bool]:
     """Holds a turn for as long as the block runs, at most for so many seconds; tells whether it was got.
+    `strictly`: not where another process could have it, too.
 
     Two round trips. Raises `FeedsUnavailable`, `FeedsRefused`.
     """
-    token = _begin(turn, seconds)
+    token = _begin(turn, seconds, strictly=strictly)
     try:
         yield token is not None
     finally:
         if token is not None:
-            scripts.end_turn([turn], [token])
+            _end(turn, token)
 
 
-def _begin(turn: str, seconds: float) -> str | None:
+def _begin(turn: str, seconds: float, *, strictly: bool = False) -> str | None:
     token = secrets.token_hex(8)
     milliseconds = max(1, round(seconds * 1000))
-    return token if scripts.begin_turn([turn], [token, milliseconds]) else None
+    try:
+        return token if scripts.begin_turn([turn], [token, milliseconds]) else None
+    except FeedsUnavailable:
+        if strictly or not store().is_cluster:
+            raise
+        return token if _begin_here(turn, seconds) else None
+
+
+def _begin_here(turn: str, seconds: float) -> bool:
+    now = time.monotonic()
+    with _lock:
+        if now < _ends.get(turn, 0.0):
+            return False
+        _ends[turn] = now + seconds
+        return True
+
+
+def _end(turn: str, token: str) -> None:
+    with _lock:
+        _ends.pop(turn, None)
+    try:
+        scripts.end_turn([turn], [token])
+    except FeedsUnavailable:
+        if not store().is_cluster:
+            raise

@@ -33,14 +33,13 @@ WHICH = [
 
 
 def node(which: str, trial: Trial) -> RedisServer:
-    """The author's node, or one that has neither the author's list nor what all fan-outs share."""
+    """The author's node, or another: that of what tells how far the broker's queue is, if it is another."""
     ours: RedisServer = owner(servers.REDIS, keys.followers(trial.author.pk))
     if which == "the author's":
         return ours
-    shared = {owner(servers.REDIS, key).port for key in (keys.ended(), keys.queue(), keys.settling())}
     others = [server for server in primaries(servers.REDIS) if server is not ours]
-    unshared = [server for server in others if server.port not in shared]
-    return (unshared or others)[0]
+    queue = owner(servers.REDIS, keys.queue())
+    return queue if queue in others else others[0]
 
 
 def under_way(trial: Trial, workers: Workers) -> None:

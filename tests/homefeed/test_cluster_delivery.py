@@ -21,6 +21,7 @@ from mydjangoapp.connections.redis_client import breaker_of
 from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
 from mydjangoapp.homefeed import delivery, feeds_redis, keys, scripts
 from mydjangoapp.homefeed.delivery import Beginning, Message, Status, Verdict, cluster
+from mydjangoapp.homefeed.delivery.ended import set_of
 from mydjangoapp.homefeed.delivery.leftovers import Leftover
 from mydjangoapp.homefeed.delivery.pushing import Pushes
 from tests.checker import ALL_ONCE, Orders, counters, fill, outcome
@@ -84,7 +85,7 @@ def test_everybody_gets_it_once_and_the_end_is_noted(redis: Any) -> None:
     seen = counters(1, AUTHOR)
     assert seen is not None and seen.ended is not None
     assert (seen.reached, seen.total, seen.cursor) == (57, 57, 57)
-    assert redis.zrange(keys.ended(), 0, -1) == [b"1:7"]
+    assert redis.zrange(set_of(AUTHOR), 0, -1) == [b"1:7"]
     assert not redis.exists(keys.running(AUTHOR))
     assert claim(1, 50).verdict is Verdict.ENDED
 

@@ -4,11 +4,15 @@ On a cluster the pushes are on other nodes than the end. Each fan-out notes in w
 has pushed (`connections/redis_lives.py`). Its end counts when those lives are still led and have what they
 acknowledged for good, on a replica where there is one. Where such a life is over, the node may have lost the
 last pushes: the fan-out begins again.
+
+Which have ended is noted there in sets for 256 slots each, most of which lie beside their authors: a node
+that is away keeps no others from being settled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,10 +20,13 @@ from typing import Any
 from redis.exceptions import ConnectionError, TimeoutError
 
 from ...conf import conf
+from ...connections.hash_tags import SLOTS, slot_of
 from ...models import UserId
 from .. import feeds_redis, keys, scripts
 from ..feeds_redis import client, edge
 
+SLOTS_OF_A_SET = 256
+AWAY = (ConnectionError, TimeoutError)
 KEPT_SECONDS = 60  # how long the hash of a settled fan-out stays, for those who read its progress just now
 
 
@@ -49,14 +56,36 @@ class TakenEnds:
     is_full: bool
 
 
-def take_ended(most: int) -> TakenEnds:
-    """At most so many fan-outs whose end Redis has held for `SETTLE_SECONDS`, the oldest first: its crash can
-    no longer take the end back.
+def set_of(author: UserId) -> str:
+    """The key of the set in which the ends of this author's fan-outs are noted."""
+    if not feeds_redis.store().is_cluster:
+        return keys.ended()
+    slot = slot_of(keys.followers(author))
+    return keys.ended(slot - slot % SLOTS_OF_A_SET)
 
-    The same are returned again until they are retired. At most three round trips, on a cluster two more to
-    each node.
+
+def _sets() -> list[str]:
+    if not feeds_redis.store().is_cluster:
+        return [keys.ended()]
+    return [keys.ended(slot) for slot in range(0, SLOTS, SLOTS_OF_A_SET)]
+
+
+def _by_set(fanouts: Iterable[tuple[int, UserId]]) -> dict[str, list[str]]:
+    """The members of each set that stand for these, named by photo and author."""
+    members: defaultdict[str, list[str]] = defaultdict(list)
+    for photo_id, author in fanouts:
+        members[set_of(author)].append(f"{photo_id}:{author}")
+    return members
+
+
+def take_ended(most: int) -> TakenEnds:
+    """At most so many fan-outs whose end Redis has held for `SETTLE_SECONDS`, the oldest of a set first: its
+    crash can no longer take the end back.
+
+    The same are returned again until they are retired. At most three round trips, on a cluster some to each
+    node. Raises `FeedsUnavailable` if no node answers.
     """
-    members, number = scripts.take_ended([keys.ended()], [conf.SETTLE_SECONDS, most])
+    members, number = _members(most)
     found = _found(members) if members else []
     kept = feeds_redis.kept() if found else None
     if kept is None:
@@ -64,9 +93,27 @@ def take_ended(most: int) -> TakenEnds:
     ended = [one for one in found if one.lives <= kept.safe]
     lost = [one for one in found if kept.is_complete and not one.lives <= kept.alive]
     gone = {one.photo_id for one in (*ended, *lost)}
-    if waiting := [_member(one.photo_id, one.author) for one in found if one.photo_id not in gone]:
-        scripts.put_off([keys.ended()], waiting)
-    return TakenEnds(ended, lost, number - len(members) + len(waiting), len(members) == most)
+    if waiting := _by_set((one.photo_id, one.author) for one in found if one.photo_id not in gone):
+        scripts.put_off.many([([name], some) for name, some in waiting.items()])
+    others = number - len(members) + sum(map(len, waiting.values()))
+    return TakenEnds(ended, lost, others, len(members) == most)
+
+
+def _members(most: int) -> tuple[list[bytes], int]:
+    """At most so many members of the sets of all nodes that answer, and how many there are altogether."""
+    taken: list[bytes] = []
+    number = 0
+    answers = scripts.take_ended.many([([name], [conf.SETTLE_SECONDS, most]) for name in _sets()])
+    errors = [answer for answer in answers if isinstance(answer, Exception)]
+    if len(errors) == len(answers) or any(not isinstance(error, AWAY) for error in errors):
+        with edge():
+            raise errors[0]
+    for answer in answers:
+        if not isinstance(answer, Exception):
+            some, length = answer
+            taken += some
+            number += length
+    return taken[:most], number
 
 
 def _found(members: Sequence[bytes]) -> list[Ended]:
@@ -81,18 +128,22 @@ def _found(members: Sequence[bytes]) -> list[Ended]:
         gone = [
             member
             for member, one, answer in zip(members, found, answers, strict=True)
-            if one is None and not isinstance(answer, (ConnectionError, TimeoutError))
+            if one is None and not isinstance(answer, AWAY)
         ]
         if gone:
-            client().zrem(keys.ended(), *gone)
+            _remove(map(_parts, gone))
     return [one for one in found if one]
 
 
 FIGURES = ("cursor", "reached", "total", "attempts", "started", "lives", "ended")
 
 
-def _member(photo_id: int, author: UserId) -> str:
-    return f"{photo_id}:{author}"
+def _remove(fanouts: Iterable[tuple[int, UserId]]) -> None:
+    """Takes these out of their sets; to be called within `edge`."""
+    pipeline = client().pipeline(transaction=False)
+    for name, some in _by_set(fanouts).items():
+        pipeline.zrem(name, *some)
+    pipeline.execute()
 
 
 def _parts(member: bytes) -> tuple[int, str]:
@@ -131,7 +182,8 @@ def retire(fanouts: Sequence[Ended]) -> None:
         for one in fanouts:
             pipeline.expire(keys.fanout(one.author, one.photo_id), KEPT_SECONDS)
             pipeline.unlink(keys.built(one.author, one.photo_id))
-        pipeline.zrem(keys.ended(), *(_member(one.photo_id, one.author) for one in fanouts))
+        for name, some in _by_set((one.photo_id, one.author) for one in fanouts).items():
+            pipeline.zrem(name, *some)
         pipeline.execute()
 
 
@@ -148,10 +200,10 @@ def begin_again(fanouts: Sequence[Ended]) -> None:
         for reply in scripts.begin_again.many(calls):
             if isinstance(reply, Exception):
                 raise reply
-        client().zrem(keys.ended(), *(_member(one.photo_id, one.author) for one in fanouts))
+        _remove((one.photo_id, one.author) for one in fanouts)
 
 
 def note_end(photo_id: int, author_id: UserId, ended: float) -> None:
     """Adds an end that only the hash has to the set of those to settle. One round trip."""
     with edge():
-        client().zadd(keys.ended(), {_member(photo_id, author_id): ended}, nx=True)
+        client().zadd(set_of(author_id), {f"{photo_id}:{author_id}": ended}, nx=True)

@@ -1,0 +1,145 @@
+"""A node of a cluster is away, whichever it is: what lives on the others goes on, to its end in SQL."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from devtools.cluster import ClusterServers
+from devtools.servers import RedisServer, wait_until
+from mydjangoapp import graph, outbox
+from mydjangoapp.connections.redis_client import breaker_of
+from mydjangoapp.exceptions import FeedsUnavailable
+from mydjangoapp.fanout import rescue, settling
+from mydjangoapp.homefeed import feeds_redis, followers, keys, turns
+from mydjangoapp.models import FanOut, PendingChange
+from tests.checker import ALL_ONCE, outcome, state
+from tests.clusters import owner
+from tests.ledger import Sent, carry, publish
+
+pytestmark = [pytest.mark.usefixtures("transactional_db"), pytest.mark.timeout(120), pytest.mark.slow]
+WHICH = range(3)
+LEASE = 1.0
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServers]:
+    with ClusterServers(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def redis(servers: ClusterServers, settings: Any) -> Any:
+    settings.MYDJANGOAPP = {
+        **settings.MYDJANGOAPP,
+        "REDIS_URL": servers.url(),
+        "EVENTS_URL": "off",
+        "REDIS_TIMEOUT": 0.3,
+        "SETTLE_SECONDS": 0.001,
+        "LEASE_SECONDS": LEASE,
+    }
+    breaker_of.cache_clear()
+    client = feeds_redis.client()
+    client.flushall()
+    return client
+
+
+@pytest.fixture(params=WHICH)
+def away(request: pytest.FixtureRequest, servers: ClusterServers) -> Iterator[RedisServer]:
+    """A node that a test stops, each in turn."""
+    server = servers.primaries[request.param]
+    yield server
+    go_on(servers, server)
+
+
+def go_on(servers: ClusterServers, server: RedisServer) -> None:
+    server.signal(signal.SIGCONT)
+    servers.wait_until_well()
+    breaker_of.cache_clear()
+
+
+def parted(servers: ClusterServers, people: list[Any], node: RedisServer) -> tuple[list[Any], list[Any]]:
+    """People with anything on this node, and the others."""
+    makes = (keys.homefeed, keys.followers)
+    there = [one for one in people if any(owner(servers, make(one.pk)) is node for make in makes)]
+    return there, [one for one in people if one not in there]
+
+
+def test_fan_outs_of_others_are_carried_and_settled(
+    servers: ClusterServers, away: RedisServer, make_users: Callable[[int], list[Any]]
+) -> None:
+    _, (author, *fans) = parted(servers, make_users(20), away)
+    for fan in fans:
+        graph.follow(fan, author)
+    away.signal(signal.SIGSTOP)
+    photo = publish(author)
+    carry(photo, author)
+    assert outcome(photo, [fan.pk for fan in (*fans, author)]) == ALL_ONCE
+
+    def is_done() -> bool:
+        settling.settle(Sent(), Sent())
+        return state(photo) == "done"
+
+    wait_until(is_done, seconds=20, what="it is settled")
+
+
+def test_a_lost_message_of_others_is_sent_again(
+    servers: ClusterServers, away: RedisServer, make_users: Callable[[int], list[Any]]
+) -> None:
+    _, (author, *_) = parted(servers, make_users(20), away)
+    away.signal(signal.SIGSTOP)
+    photo = publish(author)
+    FanOut.objects.update(created_at=timezone.now() - timedelta(seconds=60 * LEASE))
+    assert rescue.rescue(sent := Sent()).enqueued == 1
+    assert sent == [(photo, author.pk, 0)]
+
+
+def test_changes_of_others_are_brought_in(
+    servers: ClusterServers,
+    away: RedisServer,
+    make_users: Callable[[int], list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    redis: Any,
+) -> None:
+    theirs, (author, fan, *_) = parted(servers, make_users(20), away)
+    unreached = next(one for one in theirs if owner(servers, keys.followers(one.pk)) is away)
+
+    def die(*_: object) -> None:
+        raise FeedsUnavailable("as if the process had died")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(followers, "apply", die)
+        graph.follow(fan, unreached)
+        graph.follow(fan, author)
+    redis.rpush(keys.followers(author.pk), "1")
+    PendingChange.objects.update(created_at=timezone.now() - timedelta(seconds=60))
+    away.signal(signal.SIGSTOP)
+    outbox.catch_up()
+    assert redis.lrange(keys.followers(author.pk), 0, -1) == [b"1", str(fan.pk).encode()]
+    assert PendingChange.objects.count() == 2, "neither is forgotten while a node is away"
+    go_on(servers, away)
+
+    def are_forgotten() -> bool:
+        outbox.catch_up()
+        return not PendingChange.objects.exists()
+
+    wait_until(are_forgotten, seconds=20, what="both are brought in")
+    assert followers.ensure(unreached.pk)
+    assert redis.lrange(keys.followers(unreached.pk), 0, -1) == [str(fan.pk).encode()]
+
+
+def test_turns_are_taken_in_each_process(servers: ClusterServers, away: RedisServer) -> None:
+    turn = next(f"turn-{n}" for n in range(100) if owner(servers, f"turn-{n}") is away)
+    away.signal(signal.SIGSTOP)
+    assert [turns.begin(turn, 60), turns.begin(turn, 60)] == [True, False]
+    with turns.held(f"{turn}:{{{turn}}}", 60) as got, turns.held(f"{turn}:{{{turn}}}", 60) as other:
+        assert (got, other) == (True, False)
+    with turns.held(f"{turn}:{{{turn}}}", 60) as got:
+        assert got, "and given back"
+    with pytest.raises(FeedsUnavailable), turns.held(turn, 60, strictly=True):
+        pass
