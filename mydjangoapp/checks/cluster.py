@@ -19,8 +19,8 @@ LOWEST = 7  # the first that lets a script write to any slot of its node
 
 @register("mydjangoapp")
 def cluster_has_what_it_needs(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """E012: a cluster cannot be Celery's broker. E013: a node is too old, of which nothing is said where it
-    cannot be asked."""
+    """E012: a cluster cannot be Celery's broker. E013: a node is too old. A node that does not
+    answer is passed over."""
     found: list[CheckMessage] = []
     if is_cluster(str(current_app.conf.broker_url or "")):
         found.append(

@@ -15,9 +15,10 @@ from more_itertools import batched
 
 from ..conf import conf
 from ..connections.paging import in_pages
-from ..exceptions import FeedsRefused, FeedsUnavailable
+from ..exceptions import FeedsRefused
 from ..homefeed import delivery, keys, queue, turns
 from ..homefeed.delivery import Counters
+from ..homefeed.feeds_redis import unless_its_node_is_away
 from ..models import FanOut, UserId
 from . import ledger
 from .chain import Enqueue
@@ -73,34 +74,25 @@ def rescue(enqueue: Enqueue, *, by_hand: bool = False) -> Rescued:
             enqueue(row.photo_id, author_ids[row.photo_id], cursor)
             enqueued += 1
     if look.has_probed:
-        _note_probe()
+        with unless_its_node_is_away("the probe is not noted"):
+            queue.note_probe()
     return Rescued(enqueued, look_again=look.has_probed and left > 0)
 
 
 def _queue() -> queue.Queue:
-    """How far the queue has come; as if no message had ever been taken where the node of a cluster that knows
-    is away, so that there are probes."""
-    try:
+    """How far the queue has come; where nobody knows, as if no message had ever been taken, so that there are
+    probes."""
+    with unless_its_node_is_away("nobody knows how far the queue is"):
         return queue.look()
-    except FeedsUnavailable as error:
-        if not delivery.may_forget():
-            raise
-        logger.warning("nobody knows how far the queue is: %s", error)
-        return queue.UNKNOWN
-
-
-def _note_probe() -> None:
-    try:
-        queue.note_probe()
-    except FeedsUnavailable:
-        if not delivery.may_forget():
-            raise
+    return queue.UNKNOWN
 
 
 def _note_end(photo_id: int, author_id: UserId, ended: float) -> None:
+    """What cannot be noted must not keep the others from being rescued."""
     try:
-        delivery.note_end(photo_id, author_id, ended)
-    except FeedsRefused as error:  # must not keep the others from being rescued
+        with unless_its_node_is_away(f"photo {photo_id} has ended and is settled later"):
+            delivery.note_end(photo_id, author_id, ended)
+    except FeedsRefused as error:
         logger.error("photo %s has ended and cannot be settled: %s", photo_id, error)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..conf import conf
@@ -13,6 +15,8 @@ from . import keys
 
 if TYPE_CHECKING:
     from redis import Redis
+
+logger = logging.getLogger(__name__)
 
 
 def store() -> Store:
@@ -40,6 +44,18 @@ def server() -> str:
 def edge() -> AbstractContextManager[None]:
     """Turns redis-py's errors into `FeedsUnavailable` and `FeedsRefused`."""
     return store().edge()
+
+
+@contextmanager
+def unless_its_node_is_away(without: str) -> Iterator[None]:
+    """Ends the block where one node of a cluster does not answer, and logs what the app does `without` it.
+    Raises `FeedsUnavailable` of a single server."""
+    try:
+        yield
+    except FeedsUnavailable as error:
+        if not store().is_cluster:
+            raise
+        logger.warning("%s: %s", without, error)
 
 
 def eviction_policy() -> str | None:

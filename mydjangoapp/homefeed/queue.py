@@ -49,8 +49,8 @@ def note_taken(sent_at: float) -> None:
 def note_probe() -> None:
     """Notes that the rescue has probed the queue. Two round trips."""
     with edge():
-        seconds, microseconds = client().time()
         pipeline = client().pipeline(transaction=True)
+        pipeline.time()
         pipeline.hincrby(keys.queue(), "probes", 1)
-        pipeline.hset(keys.queue(), "probed", f"{seconds + microseconds / 1e6:.6f}")
-        pipeline.execute()
+        (seconds, microseconds), _ = pipeline.execute()
+        client().hset(keys.queue(), "probed", f"{seconds + microseconds / 1e6:.6f}")

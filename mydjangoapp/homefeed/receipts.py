@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..exceptions import FeedsUnavailable
 from . import feeds_redis, keys, scripts
-from .feeds_redis import client, edge, store
+from .feeds_redis import client, edge, store, unless_its_node_is_away
 
 KEPT_SECONDS = 86_400  # a row is applied again if nobody has looked at it for so long
 
@@ -71,21 +70,13 @@ def forget_older_than(seconds: float) -> int:
 def outbox_position() -> int:
     """The row of the outbox at which the last call stopped; 0 if it came to the end, or if the one node of a
     cluster that knows it is away. One round trip."""
-    try:
-        with edge():
-            found: Any = client().get(keys.outbox_position())
-    except FeedsUnavailable:
-        if not store().is_cluster:
-            raise
-        return 0
+    found: Any = None
+    with unless_its_node_is_away("the outbox is read from its beginning"), edge():
+        found = client().get(keys.outbox_position())
     return int(found or 0)
 
 
 def set_outbox_position(row: int) -> None:
     """Where the next call is to go on. One round trip."""
-    try:
-        with edge():
-            client().set(keys.outbox_position(), row)
-    except FeedsUnavailable:
-        if not store().is_cluster:
-            raise
+    with unless_its_node_is_away("nobody remembers how far the outbox was read"), edge():
+        client().set(keys.outbox_position(), row)

@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from ..exceptions import FeedsUnavailable
 from . import scripts
-from .feeds_redis import store
+from .feeds_redis import unless_its_node_is_away
 
 _lock = Lock()
-_ends: dict[str, float] = {}
-"""When this process's own turns end."""
+_here: dict[str, tuple[str, float]] = {}
+"""Turns that this process takes with itself: their tokens, and when they end."""
 
 
 def begin(turn: str, seconds: float) -> bool:
@@ -47,28 +46,25 @@ def held(turn: str, seconds: float, *, strictly: bool = False) -> Iterator[bool]
 def _begin(turn: str, seconds: float, *, strictly: bool = False) -> str | None:
     token = secrets.token_hex(8)
     milliseconds = max(1, round(seconds * 1000))
-    try:
+    if strictly:
         return token if scripts.begin_turn([turn], [token, milliseconds]) else None
-    except FeedsUnavailable:
-        if strictly or not store().is_cluster:
-            raise
-        return token if _begin_here(turn, seconds) else None
+    with unless_its_node_is_away("each process takes turns with itself"):
+        return token if scripts.begin_turn([turn], [token, milliseconds]) else None
+    return token if _begin_here(turn, token, seconds) else None
 
 
-def _begin_here(turn: str, seconds: float) -> bool:
+def _begin_here(turn: str, token: str, seconds: float) -> bool:
     now = time.monotonic()
     with _lock:
-        if now < _ends.get(turn, 0.0):
-            return False
-        _ends[turn] = now + seconds
-        return True
+        for old in [one for one, (_, ends_at) in _here.items() if ends_at <= now]:
+            del _here[old]
+        return _here.setdefault(turn, (token, now + seconds))[0] == token
 
 
 def _end(turn: str, token: str) -> None:
     with _lock:
-        _ends.pop(turn, None)
-    try:
+        if _here.get(turn, ("", 0.0))[0] == token:
+            del _here[turn]
+            return
+    with unless_its_node_is_away("a turn ends by itself"):
         scripts.end_turn([turn], [token])
-    except FeedsUnavailable:
-        if not store().is_cluster:
-            raise

@@ -276,7 +276,7 @@ def test_what_is_left_over_is_taken_over_as_a_batch_is(
     dead = retried(0)
     assert dead.leftover.count == len(theirs) > 0
     assert claim(1, 10).verdict is Verdict.DUPLICATE, "it is in somebody's hands"
-    again = claim(1, redelivered=True)
+    again = claim(1, 7, redelivered=True)  # leftovers are not taken up in the order of their messages
     assert (again.verdict, again.leftover) == (Verdict.TAKEOVER, dead.leftover)
     assert delivery.serve(dead, Orders()).status is Status.OVER, "it is alive after all: pushed, not counted"
     assert delivery.serve(again, Orders()).status is Status.ENDED
@@ -284,6 +284,42 @@ def test_what_is_left_over_is_taken_over_as_a_batch_is(
     seen = counters(1, AUTHOR)
     assert seen is not None
     assert (seen.reached, seen.total) == (10, 10)
+
+
+def test_a_message_that_got_other_work_hands_on_what_is_left_over(
+    redis: Any, servers: ClusterServers, stopped: RedisServer
+) -> None:
+    """A follower came, whom the rescue's message serves, and nobody else has a message any more."""
+    users = fill(AUTHOR, 20)
+    stopped.signal(signal.SIGSTOP)
+    with pytest.raises(FeedsUnavailable):
+        delivery.serve(claim(1), links := Orders())
+    assert carry_links(links) == []
+    go_on(servers, stopped)
+    redis.rpush(keys.followers(AUTHOR), 5)
+    fresh = claim(1, 20)
+    assert (fresh.verdict, fresh.start) == (Verdict.NEXT, 20)
+    delivery.serve(fresh, links)
+    assert carry_links(links) == []
+    assert outcome(1, [*users, AUTHOR, 5]) == ALL_ONCE
+    seen = counters(1, AUTHOR)
+    assert seen is not None and seen.ended is not None
+
+
+def test_a_commit_whose_answer_was_lost_hands_on_what_is_left_over(
+    redis: Any, servers: ClusterServers, stopped: RedisServer
+) -> None:
+    fill(AUTHOR, 20)
+    stopped.signal(signal.SIGSTOP)
+    with pytest.raises(FeedsUnavailable):
+        delivery.serve(claim(1), links := Orders())
+    carry_links(links)
+    go_on(servers, stopped)
+    batch = retried(0)
+    delivery.serve(batch, first := Orders())
+    assert redis.zcard(keys.left(AUTHOR, 1)) == len(first) == 1
+    delivery.serve(batch, again := Orders())
+    assert again == first
 
 
 def test_what_is_left_over_goes_with_the_fan_out(
@@ -347,6 +383,9 @@ def test_a_node_that_takes_no_writes_keeps_the_photo_from_its_own_feeds_only(
             delivery.serve(claim(1), links)
         others = [user for user in users[:10] if user not in theirs]
         assert outcome(1, others, theirs) == ALL_ONCE
+        names = [str(user).encode() for user in users]
+        refused = Pushes(2).push(names, void_at=time.monotonic() + FENCE)
+        assert (refused.unsure, len(refused.unsent)) == ([], len(theirs)), "nobody has to wait for the fence"
     finally:
         client_of(full).config_set("maxmemory", 0)
     delivery.serve(claim(1, redelivered=True), links)
@@ -359,7 +398,7 @@ def test_fanouts_of_other_nodes_are_counted_and_settled_meanwhile(
     redis: Any, servers: ClusterServers, settings: Any
 ) -> None:
     settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "SETTLE_SECONDS": 0.001}
-    shared = owner(servers, keys.ended())
+    shared = owner(servers, keys.queue())
     stopped = next(server for server in servers.primaries if server is not shared)
     theirs = next(a for a in range(100, 200) if owner(servers, keys.followers(a)) is stopped)
     others = next(a for a in range(100, 200) if owner(servers, keys.followers(a)) is shared)
@@ -376,7 +415,18 @@ def test_fanouts_of_other_nodes_are_counted_and_settled_meanwhile(
         stopped.signal(signal.SIGCONT)
     servers.wait_until_well()
     breaker_of.cache_clear()
-    assert sorted(one.photo_id for one in delivery.take_ended(500).ended) == [1, 2], "and it is not forgotten"
+
+    def both_again() -> bool:
+        return sorted(one.photo_id for one in delivery.take_ended(500).ended) == [1, 2]
+
+    wait_until(both_again, seconds=10, what="it is not forgotten")
+    client_of(stopped).config_set("maxmemory", 1)
+    try:
+        assert [one.photo_id for one in delivery.take_ended(500).ended] == [2], (
+            "one that refuses is passed over"
+        )
+    finally:
+        client_of(stopped).config_set("maxmemory", 0)
 
 
 def test_a_slot_on_the_move_takes_pushes_and_keeps_its_floor(redis: Any, servers: ClusterServers) -> None:
@@ -441,7 +491,7 @@ def test_whoever_has_it_from_a_build_gets_no_second_copy(redis: Any) -> None:
 
 def test_feeds_that_take_no_push_are_counted(redis: Any) -> None:
     users = fill(AUTHOR, 20)
-    for user in (users[3], users[12]):
+    for user in (users[3], users[12], AUTHOR):  # who is no follower
         redis.set(keys.homefeed(user), "text")
     carry_all(1)
     seen = counters(1, AUTHOR)

@@ -5,18 +5,25 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from devtools.cluster import ClusterServers
 from devtools.servers import RedisServer, wait_until
 from mydjangoapp import graph, outbox
+from mydjangoapp.connections.hash_tags import SLOTS, slot_of
 from mydjangoapp.connections.redis_client import breaker_of
+from mydjangoapp.events import publish as publish_event
+from mydjangoapp.events.redis_streams import keys as events_keys
+from mydjangoapp.events.registry import for_topic
 from mydjangoapp.exceptions import FeedsUnavailable
 from mydjangoapp.fanout import rescue, settling
 from mydjangoapp.homefeed import feeds_redis, followers, keys, turns
+from mydjangoapp.homefeed.delivery.ended import SLOTS_OF_A_SET, set_of
 from mydjangoapp.models import FanOut, PendingChange
 from tests.checker import ALL_ONCE, outcome, state
 from tests.clusters import owner
@@ -24,6 +31,7 @@ from tests.ledger import Sent, carry, publish
 
 pytestmark = [pytest.mark.usefixtures("transactional_db"), pytest.mark.timeout(120), pytest.mark.slow]
 WHICH = range(3)
+EACH = -(-SLOTS // 3)  # slots of a node
 LEASE = 1.0
 
 
@@ -99,6 +107,30 @@ def test_a_lost_message_of_others_is_sent_again(
     assert sent == [(photo, author.pk, 0)]
 
 
+def test_an_end_that_cannot_be_noted_does_not_stop_the_rescue(
+    servers: ClusterServers, redis: Any, make_users: Callable[[int], list[Any]]
+) -> None:
+    """The set in which it is noted is on another node than its author: slots of the same set part there."""
+    border = next(n * EACH for n in (1, 2) if n * EACH % SLOTS_OF_A_SET)  # the first slot of another node
+    of_the_set = range(border, border + SLOTS_OF_A_SET - border % SLOTS_OF_A_SET)
+    pk = next(pk for pk in count(1_000) if slot_of(keys.followers(pk)) in of_the_set)
+    author = get_user_model().objects.create(pk=pk, username="on the border")
+    [other] = make_users(1)
+    node = owner(servers, set_of(author.pk))
+    assert node is not owner(servers, keys.followers(author.pk))
+    try:
+        photo = publish(author)
+        node.signal(signal.SIGSTOP)
+        carry(photo, author)
+        lost = publish(other)
+        FanOut.objects.update(created_at=timezone.now() - timedelta(seconds=60 * LEASE))
+        redis.hincrbyfloat(keys.fanout(author.pk, photo), "beat", -60 * LEASE)
+        rescue.rescue(sent := Sent())
+        assert (lost, other.pk, 0) in sent
+    finally:
+        go_on(servers, node)
+
+
 def test_changes_of_others_are_brought_in(
     servers: ClusterServers,
     away: RedisServer,
@@ -131,6 +163,25 @@ def test_changes_of_others_are_brought_in(
     wait_until(are_forgotten, seconds=20, what="both are brought in")
     assert followers.ensure(unreached.pk)
     assert redis.lrange(keys.followers(unreached.pk), 0, -1) == [str(fan.pk).encode()]
+
+
+def test_a_consumer_begins_without_the_list_of_topics(servers: ClusterServers, settings: Any) -> None:
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "EVENTS_URL": None}
+    node = owner(servers, events_keys.topics())
+    topic = next(name for name in map("topic-{}".format, count()) if is_elsewhere(servers, name, node))
+    transport = for_topic(topic)
+    assert transport is not None
+    node.signal(signal.SIGSTOP)
+    try:
+        consumer = transport.consumer(topic, "search", timeout=30)
+        sent = publish_event(topic, "tested", {"n": 1})
+        assert [one.id for one in consumer.take(10, 5)] == [sent]
+    finally:
+        go_on(servers, node)
+
+
+def is_elsewhere(servers: ClusterServers, topic: str, node: RedisServer) -> bool:
+    return owner(servers, events_keys.stream(topic)) is not node
 
 
 def test_turns_are_taken_in_each_process(servers: ClusterServers, away: RedisServer) -> None:

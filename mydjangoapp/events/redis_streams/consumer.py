@@ -32,6 +32,8 @@ class Topics(Protocol):
 
     def trim(self, topic: str) -> int: ...
 
+    def note(self, topic: str) -> None: ...
+
 
 class RedisConsumer(transport.Consumer):
     """Reads two streams: the topic's, and the channel's own with what comes again.
@@ -115,6 +117,7 @@ class RedisConsumer(transport.Consumer):
         if now >= self._tidy_at:
             self._leave("")
             self._of.trim(self._topic)
+            self._of.note(self._topic)
             self._tidy_at = now + min(TIDY_SECONDS, VANISHED_SECONDS / 10)
         return found
 

@@ -46,8 +46,11 @@ class DeadLetters:
     def prune(self, seconds: float) -> int:
         """Throws away what is older; returns how many. Two round trips."""
         with self._store.edge():
-            now: Any = self._store.client().time()
-            oldest = f"{int((now[0] - seconds) * 1000)}-0"
+            pipeline = self._store.client().pipeline(transaction=False)
+            pipeline.time()
+            pipeline.exists(self._key)  # so that its own server tells the time
+            (now, _), _ = pipeline.execute()
+            oldest = f"{int((now - seconds) * 1000)}-0"
             return int(self._store.client().xtrim(self._key, minid=oldest, approximate=False))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from more_itertools import batched
 
 from ...conf import conf
 from ...connections.redis_server import Store
-from ...exceptions import FeedError
+from ...exceptions import EventsUnavailable, FeedError
 from .. import transport
 from ..message import Outgoing
 from ..transport import DeadLetter
@@ -20,6 +21,8 @@ from . import keys
 from .consumer import RedisConsumer
 from .dead_letters import DeadLetters
 from .server import run, run_to_publish, store
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 500  # messages a script call: it holds Redis for about a millisecond
 TRIM_AT_ONCE = 10_000  # messages; some milliseconds
@@ -66,14 +69,16 @@ class RedisStreams(transport.Transport):
 
     def receipts_held_for(self, topic: str, receipts: Sequence[str]) -> list[float | None]:
         """On a cluster three round trips; a receipt counts as held from when the node's replica has it."""
+        began = time.monotonic()
         with self._store.edge():
             is_safe = self._store.keeps(keys.settled(topic))
             pipeline = self._store.client().pipeline(transaction=False)
             pipeline.time()
             pipeline.zmscore(keys.receipts(topic), list(receipts))
             (seconds, microseconds), given = pipeline.execute()
-        now = seconds + microseconds / 1e6
-        return [None if at is None else now - float(at) if is_safe else 0.0 for at in given]
+        # What came after the first look is not vouched for by it.
+        then = seconds + microseconds / 1e6 - (time.monotonic() - began)
+        return [None if at is None else max(0.0, then - float(at)) if is_safe else 0.0 for at in given]
 
     def forget_receipts(self, topic: str, receipts: Sequence[str]) -> None:
         with self._store.edge():
@@ -84,10 +89,21 @@ class RedisStreams(transport.Transport):
 
     def subscribe(self, topic: str, channel: str, *, from_beginning: bool = False) -> bool:
         """Two round trips."""
-        with self._store.edge():
-            self._store.client().sadd(keys.topics(), topic)
         kept = [keys.stream(topic), keys.again(topic, channel), keys.channels(topic)]
-        return bool(run(self._url, "subscribe", kept, [channel, "0" if from_beginning else "$"]))
+        is_new = bool(run(self._url, "subscribe", kept, [channel, "0" if from_beginning else "$"]))
+        self.note(topic)
+        return is_new
+
+    def note(self, topic: str) -> None:
+        """Adds it to those that `channels` looks at; on a cluster later, if the node that has these is away:
+        consumers do it again and again."""
+        try:
+            with self._store.edge():
+                self._store.client().sadd(keys.topics(), topic)
+        except EventsUnavailable as error:
+            if not self._store.is_cluster:
+                raise
+            logger.warning("topic %s is not among those that are looked at: %s", topic, error)
 
     def unsubscribe(self, topic: str, channel: str) -> bool:
         """What is remembered as finished stays for its time, should somebody subscribe again."""

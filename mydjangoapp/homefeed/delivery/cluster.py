@@ -139,6 +139,7 @@ def serve(batch: Batch, enqueue: Callable[[int], bool]) -> Served:
         status, links, ended_at, comes_again = _commit(batch, pushed)
         for link in links:
             order.join()
+            order.make_sure(time.monotonic() + conf.LEASE_SECONDS)
             order.link = link
             order()
     except FeedsUnavailable:
@@ -155,8 +156,8 @@ def serve(batch: Batch, enqueue: Callable[[int], bool]) -> Served:
 
 
 def _give_back(batch: Batch) -> None:
-    """Uncounts a start that a node has kept from getting any further. While the author's own node is away
-    nothing is counted at all."""
+    """Uncounts a start that got no further, because no node could be asked, or the author's own for a
+    moment."""
     with suppress(FeedError):
         scripts.give_back([keys.fanout(batch.author_id, batch.photo_id)], [batch.token])
 
@@ -202,6 +203,7 @@ class _Pushed:
         if batch.start == 0:
             self._push(self._chosen([str(batch.author_id).encode()]), guarded=True)
             self._users.clear()  # authors are not their followers
+            self._refused.clear()
         for first in range(batch.start, batch.stop, READ_AT_ONCE):
             last = min(first + READ_AT_ONCE, batch.stop) - 1
             read = self._read(first, last)
@@ -273,7 +275,7 @@ class _Pushed:
             refused += again.refused + last.refused
             left = [*again.unsent, *again.unsure, *last.unsent, *last.unsure, *last.elsewhere]
             lives |= again.lives | last.lives
-            self._refusal = again.problem or self._refusal
+            self._refusal = again.problem or last.problem or self._refusal
         self.lives |= lives
         self._users += users
         self._refused += refused

@@ -11,6 +11,8 @@ that is away keeps no others from being settled.
 
 from __future__ import annotations
 
+import logging
+import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ from ...connections.hash_tags import SLOTS, slot_of
 from ...models import UserId
 from .. import feeds_redis, keys, scripts
 from ..feeds_redis import client, edge
+
+logger = logging.getLogger(__name__)
 
 SLOTS_OF_A_SET = 256
 AWAY = (ConnectionError, TimeoutError)
@@ -86,37 +90,39 @@ def take_ended(most: int) -> TakenEnds:
     node. Raises `FeedsUnavailable` if no node answers.
     """
     members, number = _members(most)
-    found = _found(members) if members else []
+    found, unknown = _found(members) if members else ([], [])
     kept = feeds_redis.kept() if found else None
     if kept is None:
         return TakenEnds(found, [], number - len(members), len(members) == most)
     ended = [one for one in found if one.lives <= kept.safe]
     lost = [one for one in found if kept.is_complete and not one.lives <= kept.alive]
     gone = {one.photo_id for one in (*ended, *lost)}
-    if waiting := _by_set((one.photo_id, one.author) for one in found if one.photo_id not in gone):
+    waiting = _by_set([*unknown, *((one.photo_id, one.author) for one in found if one.photo_id not in gone)])
+    if waiting:
         scripts.put_off.many([([name], some) for name, some in waiting.items()])
     others = number - len(members) + sum(map(len, waiting.values()))
     return TakenEnds(ended, lost, others, len(members) == most)
 
 
 def _members(most: int) -> tuple[list[bytes], int]:
-    """At most so many members of the sets of all nodes that answer, and how many there are altogether."""
-    taken: list[bytes] = []
-    number = 0
-    answers = scripts.take_ended.many([([name], [conf.SETTLE_SECONDS, most]) for name in _sets()])
+    """At most so many members of the sets of all nodes that do as they are told, and how many there are
+    altogether."""
+    names = _sets()
+    random.shuffle(names)  # each has its turn to be the first
+    answers = scripts.take_ended.many([([name], [conf.SETTLE_SECONDS, most]) for name in names])
     errors = [answer for answer in answers if isinstance(answer, Exception)]
-    if len(errors) == len(answers) or any(not isinstance(error, AWAY) for error in errors):
+    if len(errors) == len(answers):
         with edge():
             raise errors[0]
-    for answer in answers:
-        if not isinstance(answer, Exception):
-            some, length = answer
-            taken += some
-            number += length
-    return taken[:most], number
+    if errors:
+        logger.warning("%d sets of ended fan-outs cannot be read: %s", len(errors), errors[0])
+    told = [answer for answer in answers if not isinstance(answer, Exception)]
+    taken = [member for members, _ in told for member in members]
+    return taken[:most], sum(length for _, length in told)
 
 
-def _found(members: Sequence[bytes]) -> list[Ended]:
+def _found(members: Sequence[bytes]) -> tuple[list[Ended], list[tuple[int, str]]]:
+    """What these members stand for; and those of which nobody knows, because a node is away."""
     fanouts = [_parts(member) for member in members]
     with edge():
         pipeline = client().pipeline(transaction=False)
@@ -124,15 +130,14 @@ def _found(members: Sequence[bytes]) -> list[Ended]:
             pipeline.hmget(keys.fanout(author, photo_id), FIGURES)
         answers = pipeline.execute(raise_on_error=False)
         found = [_read(*fanout, answer) for fanout, answer in zip(fanouts, answers, strict=True)]
-        # Cancelled, or begun again by the rescue: it has not ended. Of a node that is away nobody knows.
-        gone = [
-            member
-            for member, one, answer in zip(members, found, answers, strict=True)
-            if one is None and not isinstance(answer, AWAY)
+        unknown = [
+            fanout for fanout, answer in zip(fanouts, answers, strict=True) if isinstance(answer, AWAY)
         ]
-        if gone:
-            _remove(map(_parts, gone))
-    return [one for one in found if one]
+        # Cancelled, or begun again by the rescue: it has not ended.
+        gone = [fanout for fanout, one in zip(fanouts, found, strict=True) if one is None]
+        if gone := [fanout for fanout in gone if fanout not in unknown]:
+            _remove(gone)
+    return [one for one in found if one], unknown
 
 
 FIGURES = ("cursor", "reached", "total", "attempts", "started", "lives", "ended")
@@ -143,7 +148,17 @@ def _remove(fanouts: Iterable[tuple[int, UserId]]) -> None:
     pipeline = client().pipeline(transaction=False)
     for name, some in _by_set(fanouts).items():
         pipeline.zrem(name, *some)
-    pipeline.execute()
+    _execute(pipeline)
+
+
+def _execute(pipeline: Any) -> None:
+    """Runs commands that may be repeated later; where a node of a cluster does not do its own, the others
+    do."""
+    errors = [answer for answer in pipeline.execute(raise_on_error=False) if isinstance(answer, Exception)]
+    if errors and not feeds_redis.store().is_cluster:
+        raise errors[0]
+    if errors:
+        logger.warning("%d commands for ended fan-outs are repeated later: %s", len(errors), errors[0])
 
 
 def _parts(member: bytes) -> tuple[int, str]:
@@ -181,10 +196,10 @@ def retire(fanouts: Sequence[Ended]) -> None:
         pipeline = client().pipeline(transaction=False)
         for one in fanouts:
             pipeline.expire(keys.fanout(one.author, one.photo_id), KEPT_SECONDS)
-            pipeline.unlink(keys.built(one.author, one.photo_id))
+            pipeline.unlink(keys.built(one.author, one.photo_id), keys.left(one.author, one.photo_id))
         for name, some in _by_set((one.photo_id, one.author) for one in fanouts).items():
             pipeline.zrem(name, *some)
-        pipeline.execute()
+        _execute(pipeline)
 
 
 def begin_again(fanouts: Sequence[Ended]) -> None:
@@ -196,11 +211,10 @@ def begin_again(fanouts: Sequence[Ended]) -> None:
     for one in fanouts:
         names = [keys.fanout(one.author, one.photo_id), keys.followers(one.author), keys.state(one.author)]
         calls.append(([*names, keys.running(one.author)], [one.photo_id]))
+    replies = scripts.begin_again.many(calls)
+    begun = [one for one, reply in zip(fanouts, replies, strict=True) if not isinstance(reply, Exception)]
     with edge():
-        for reply in scripts.begin_again.many(calls):
-            if isinstance(reply, Exception):
-                raise reply
-        _remove((one.photo_id, one.author) for one in fanouts)
+        _remove((one.photo_id, one.author) for one in begun)
 
 
 def note_end(photo_id: int, author_id: UserId, ended: float) -> None:

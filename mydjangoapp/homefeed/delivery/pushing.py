@@ -50,10 +50,10 @@ def new_token() -> str:
 @dataclass
 class Outcome:
     """What has become of pushes, by users. `elsewhere`: their feeds are on another node by now, surely not
-    pushed to. `unsent`: surely not pushed to, because their node does not answer. `unsure`: it has not
-    answered their push. `refused`: their feeds take no push. `lives`: of the nodes that have acknowledged
-    pushes. `problem`: what a node said that takes no writes at all (out of memory); its users are among the
-    unsure."""
+    pushed to. `unsent`: surely not pushed to either, because their node does not answer, was asked too late
+    or takes no writes. `unsure`: it has not answered their push. `refused`: their feeds take no push.
+    `lives`: of the nodes that have acknowledged pushes. `problem`: what a node said that takes no writes at
+    all (out of memory)."""
 
     elsewhere: list[bytes] = field(default_factory=list)
     unsent: list[bytes] = field(default_factory=list)
@@ -84,8 +84,12 @@ class Pushes:
         with edge():
             if one_by_one and users:
                 outcome.lives.update(life or "unknown" for life in self._cluster.each_life().values())
+                give_up_at = time.monotonic() + conf.REDIS_TIMEOUT
                 for user in users:
-                    self._push_one(user, outcome)
+                    if time.monotonic() < give_up_at:
+                        self._push_one(user, outcome)
+                    else:
+                        outcome.unsent.append(user)
             else:
                 self._push_grouped(users, void_at, outcome)
         return outcome
@@ -104,6 +108,10 @@ class Pushes:
                 reply = self._cluster.call(by_text)
         except (ConnectionError, TimeoutError):
             outcome.unsure.append(user)
+            return
+        except ResponseError as error:
+            outcome.problem = error
+            outcome.unsent.append(user)
             return
         self._read(reply, [user], outcome)
 
@@ -207,11 +215,13 @@ class _Calls:
             self._pushes._read(reply, users, self._outcome)
             self._outcome.lives.add(self._life)
             self._send()
-        except (ConnectionError, TimeoutError, ReadOnlyError, ClusterDownError) as error:
-            self._lose(error)  # the last two: another node has taken its place, or will
+        except (ReadOnlyError, ClusterDownError) as error:
+            self._turn_away(error)  # another node has taken its place, or will
+        except (ConnectionError, TimeoutError) as error:
+            self._lose(error)
         except ResponseError as error:
             self._outcome.problem = error
-            self._lose(error)
+            self._turn_away(error)
         return True
 
     def close(self) -> None:
@@ -240,6 +250,13 @@ class _Calls:
         read_at = time.monotonic()
         _clock_ahead[self._clock] = now - read_at, read_at
         breaker_of(self._url).reset()
+
+    def _turn_away(self, error: RedisError) -> None:
+        """The node has refused a call before its first push. Those under way have answers of their own."""
+        logger.warning("node %s:%s: %s", *self._clock[1], error)
+        users, _ = self._waiting.popleft()
+        self._outcome.unsent += [*users, *self._users[self._sent :]]
+        self._sent = len(self._users)
 
     def _lose(self, error: RedisError | None = None) -> None:
         """Nobody knows what became of the calls under way."""

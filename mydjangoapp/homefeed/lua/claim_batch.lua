@@ -89,7 +89,9 @@ local fresh, old = asked == cursor and cursor < length, nil
 if not fresh then
   for _, b in ipairs(batches) do
     local age = now - b.claimed
-    if not old and ((comes_again and b.start == asked) or age < 0 or age >= lease) then old = b end
+    -- A message that was to take up a leftover is not told which.
+    local is_its_own = comes_again and (b.start == asked or b.left ~= '')
+    if not old and (is_its_own or age < 0 or age >= lease) then old = b end
   end
   fresh = not old and stalled and cursor < length  -- the message that was to come is lost
 end

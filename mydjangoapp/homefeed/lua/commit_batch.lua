@@ -37,8 +37,16 @@ for _, b in ipairs(open_batches(f[4])) do
     if b.left ~= '' then leftovers = leftovers + 1 end
   end
 end
--- Taken over meanwhile, or a call whose reply was lost: one message too many does no harm.
-if not ours then return {'over', {cursor < length and cursor or nil}, '', 0} end
+local links = {}
+local function hand_on()
+  local first = redis.call('ZRANGE', left_set, 0, 0)[1]
+  if first then links[#links + 1] = tonumber(string.match(first, '^%d+')) end
+end
+if not ours then  -- taken over meanwhile, or a call whose reply was lost: one message too many does no harm
+  hand_on()
+  if cursor < length then links[#links + 1] = cursor end
+  return {'over', links, '', 0}
+end
 local before = tonumber(string.match(ours.left, '^%d+') or ours.stop - ours.start)
 local still = tonumber(string.match(left, '^%d+') or 0)
 local is_stuck = left ~= '' and (leftovers == 0 or (ours.left ~= '' and still >= before))
@@ -66,11 +74,8 @@ if cursor >= length and #batches == 0 and leftovers == 0 then
   redis.call('DEL', built_set)
   return {'ended', {}, now, 0}
 end
-local links = {}
-if ours.left ~= '' and not is_stuck then
-  local first = redis.call('ZRANGE', left_set, 0, 0)[1]
-  if first then links[1] = tonumber(string.match(first, '^%d+')) end
-end
+-- The second: whoever was answerable may have been given other work, such as this.
+if not is_stuck and (ours.left ~= '' or (left == '' and cursor >= length and #batches == 0)) then hand_on() end
 if cursor < length and tonumber(f[5]) ~= cursor then
   redis.call('HSET', fanout, 'sent', cursor)
   links[#links + 1] = cursor
