@@ -55,13 +55,13 @@ class Site:
 class Costs:
     """Microseconds of one processor, and bytes: measured, with lists at their cap of 800, as they are after a
     while. On a cluster `redis_on_cluster` multiplies Redis's time for a push, and `worker_us_on_cluster` is
-    added to a worker's. From `redis_us_per_end` on (noting the end of a fan-out) figures are assumed: what
+    added to a worker's. From `redis_us_per_message` on (noting that it was taken) figures are assumed: what
     RabbitMQ and PostgreSQL can do, and a size of machine."""
 
     redis_us_per_push: float = 2.7
     redis_us_per_upload: float = 510.0
     redis_us_per_page: float = 30.0
-    redis_on_cluster: float = 1.5
+    redis_on_cluster: float = 1.2
     worker_us_per_push: float = 0.65
     worker_us_on_cluster: float = 0.5
     worker_us_per_upload: float = 1_550.0
@@ -71,7 +71,7 @@ class Costs:
     bytes_per_follow: float = 5.1
     sql_bytes_per_follow: float = 200.0
     sql_bytes_per_photo: float = 600.0
-    redis_us_per_end: float = 20.0
+    redis_us_per_message: float = 20.0
     messages_per_second: float = 20_000.0
     uploads_per_second: float = 5_000.0
     sql_terabytes: float = 32.0
@@ -188,8 +188,8 @@ def _limits(
         "partitions, a sharded PostgreSQL",
     )
     yield Limit(
-        "one node: the end of each fan-out passes through it",
-        uploads * costs.redis_us_per_end / 1e6 / USED,
+        "one node: each message that is taken is noted there",
+        messages * costs.redis_us_per_message / 1e6 / USED,
         "a release of this app that spreads it",
     )
     yield Limit(
