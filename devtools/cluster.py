@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from .cluster_bus import ClusterBus
 from .servers import LOOPBACK, RedisServer, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -18,13 +19,21 @@ NODE_TIMEOUT = 1_500  # ms
 
 
 class ClusterServers:
-    """Primaries with as many replicas each as asked for, every node a server of its own."""
+    """Primaries with as many replicas each as asked for, every node a server of its own. With a `bus`, which
+    is to run for as long as they do, links between them lead through it."""
 
     def __init__(
-        self, directory: Path, *, primaries: int = 3, replicas: int = 0, options: Iterable[str] = ()
+        self,
+        directory: Path,
+        *,
+        primaries: int = 3,
+        replicas: int = 0,
+        options: Iterable[str] = (),
+        bus: ClusterBus | None = None,
     ) -> None:
-        self.primaries = [_node(directory / f"primary-{n}", options) for n in range(primaries)]
-        self.replicas = [_node(directory / f"replica-{n}", options) for n in range(primaries * replicas)]
+        self.bus = bus
+        self.primaries = [_node(directory / f"primary-{n}", options, bus) for n in range(primaries)]
+        self.replicas = [_node(directory / f"replica-{n}", options, bus) for n in range(primaries * replicas)]
         self._running = ExitStack()
 
     @property
@@ -61,7 +70,7 @@ class ClusterServers:
                 client.execute_command("CLUSTER ADDSLOTSRANGE", number * each, last)
             if number:
                 first = self.servers[0]
-                client.execute_command("CLUSTER MEET", LOOPBACK, first.port, _bus_port(first))
+                client.execute_command("CLUSTER MEET", LOOPBACK, first.port, _announced(first))
         wait_until(
             lambda: all(_state(client)["cluster_known_nodes"] == str(len(clients)) for client in clients),
             seconds=30,
@@ -102,15 +111,24 @@ def client_of(server: RedisServer) -> Redis:
     return redis.Redis(host=LOOPBACK, port=server.port, protocol=2, socket_timeout=10)
 
 
-def _node(directory: Path, options: Iterable[str]) -> RedisServer:
-    of_cluster = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+def _node(directory: Path, options: Iterable[str], bus: ClusterBus | None) -> RedisServer:
+    port = free_port()
+    of_cluster = ["--cluster-enabled", "yes", "--cluster-port", str(port)]
+    if bus is not None:
+        of_cluster += ["--cluster-announce-bus-port", str(bus.port_to(port))]
     of_cluster += ["--cluster-require-full-coverage", "no"]  # a node that is away stops what lives there
     of_cluster += ["--cluster-node-timeout", str(NODE_TIMEOUT), "--cluster-replica-validity-factor", "0"]
     return RedisServer.at(directory, options=[*of_cluster, *options])
 
 
-def _bus_port(server: RedisServer) -> str:
-    return server.command[server.command.index("--cluster-port") + 1]
+def bus_port(server: RedisServer) -> int:
+    """On which a node listens to the others."""
+    return int(server.command[server.command.index("--cluster-port") + 1])
+
+
+def _announced(server: RedisServer) -> int:
+    name = "--cluster-announce-bus-port"
+    return int(server.command[server.command.index(name) + 1]) if name in server.command else bus_port(server)
 
 
 def _state(client: Any) -> dict[str, str]:

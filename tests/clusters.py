@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from devtools.cluster import ClusterServers, client_of
+from devtools.cluster import ClusterServers, bus_port, client_of
 from devtools.servers import RedisServer, wait_until
 from mydjangoapp.connections.hash_tags import slot_of
 
@@ -53,6 +55,31 @@ def fail_over(servers: ClusterServers, primary: RedisServer, replica: RedisServe
     wait_until(has_taken_it, seconds=30, what="the replica has taken its primary's place")
     wait_until_replaced(servers, primary, replica)
     servers.wait_until_replicated()
+
+
+@contextmanager
+def cut_off(servers: ClusterServers, primary: RedisServer) -> Iterator[None]:
+    """The others, its replica among them, and this primary know nothing of each other; clients reach all."""
+    replica = replica_of(servers, primary)
+    assert servers.bus is not None
+    bars = {"masteruser": "nobody", "masterauth": "wrong"}
+    for name, value in bars.items():
+        client_of(replica).config_set(name, value)
+    client_of(primary).execute_command("CLIENT KILL", "TYPE", "replica")
+    servers.bus.cut_off(name_of(primary).encode(), bus_port(primary))
+    try:
+        yield
+    finally:
+        servers.bus.join()
+        for name in bars:
+            client_of(replica).config_set(name, "")
+
+
+def wait_until_demoted(primary: RedisServer) -> None:
+    """Waits until it knows that another has taken its place."""
+    wait_until(
+        lambda: client_of(primary).info("replication")["role"] == "slave", seconds=30, what="it is demoted"
+    )
 
 
 def is_primary(server: RedisServer, told_by: RedisServer) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from devtools.cluster import ClusterServers
+from devtools.cluster_bus import ClusterBus
 from devtools.installed_servers import MemcachedServer, PostgresServer, RabbitServer
 from devtools.servers import RedisServer, site_environ
 
@@ -28,8 +29,12 @@ SITES = {
     "shop-photos": {"DJANGO_SETTINGS_MODULE": "tests.hosts.shop.settings"},
 }
 
+BUS: ClusterBus | None = ClusterBus() if "replicas" in ON else None
+if BUS is not None:
+    BUS.__enter__()  # before its first port is asked for
+    atexit.register(BUS.__exit__, None, None, None)
 REDIS: Any = (
-    ClusterServers(DIRECTORY / "cluster", replicas=int("replicas" in ON))
+    ClusterServers(DIRECTORY / "cluster", replicas=int("replicas" in ON), bus=BUS)
     if "cluster" in ON
     else RedisServer.at(DIRECTORY / "redis")
 )

@@ -15,7 +15,16 @@ from mydjangoapp.connections.hash_tags import slot_of
 from mydjangoapp.homefeed import keys
 from tests import servers
 from tests.checker import ALL_ONCE, outcome
-from tests.clusters import begin_to_move, move_whole_slot, owner, primaries, replica_of, wait_until_replaced
+from tests.clusters import (
+    begin_to_move,
+    cut_off,
+    move_whole_slot,
+    owner,
+    primaries,
+    replica_of,
+    wait_until_demoted,
+    wait_until_replaced,
+)
 from tests.faults.trial import Trial
 
 pytestmark = [
@@ -103,6 +112,26 @@ def test_a_replica_takes_a_nodes_place(trial: Trial, workers: Workers, which: st
     finally:
         primary.start()  # as its replica, for the tests that follow
         servers.REDIS.wait_until_replicated()
+
+
+@pytest.mark.skipif("replicas" not in servers.ON, reason='needs replicas: TEST_ON="cluster replicas"')
+@pytest.mark.row(19, "a primary is cut off, accepts and is demoted", "everyone once, by its replica")
+@pytest.mark.parametrize("which", WHICH)
+def test_a_primary_is_cut_off_and_demoted(trial: Trial, workers: Workers, which: str) -> None:
+    servers.REDIS.wait_until_replicated()
+    trial.follow()
+    workers(MYDJANGOAPP_BATCH_SIZE="500")
+    primary = node(which, trial)
+    replica = replica_of(servers.REDIS, primary)
+    trial.upload()
+    trial.wait_until_on_its_way()
+    with cut_off(servers.REDIS, primary):
+        trial.upload()  # taken by the one, and perhaps gone with it
+        wait_until_replaced(servers.REDIS, primary, replica)
+    wait_until_demoted(primary)
+    trial.healed()
+    trial.judge(seconds=60)
+    servers.REDIS.wait_until_replicated()
 
 
 @pytest.mark.row(18, "slots move to another node, key by key", "everyone once, and no hole")

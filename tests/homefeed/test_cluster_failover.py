@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from devtools.cluster import NODE_TIMEOUT, ClusterServers, client_of
+from devtools.cluster_bus import ClusterBus
 from devtools.servers import RedisServer, wait_until
 from mydjangoapp import graph, outbox
 from mydjangoapp.connections.hash_tags import slot_of
@@ -29,7 +30,7 @@ from mydjangoapp.homefeed import reader as feed_reader
 from mydjangoapp.homefeed.delivery.ended import set_of
 from mydjangoapp.models import FanOut, NodeHistory, PendingChange, Publication
 from tests.checker import ALL_ONCE, fill, has_ended, outcome, state
-from tests.clusters import fail_over, owner, replica_of, wait_until_replaced
+from tests.clusters import cut_off, fail_over, owner, replica_of, wait_until_demoted, wait_until_replaced
 from tests.ledger import Sent, carry, publish
 
 # Run by `make test-cluster`: each waits for votes of a cluster of its own.
@@ -40,8 +41,11 @@ FOLLOWERS = 300
 @pytest.fixture
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServers]:
     """A cluster of the test's own: what has failed over stays so."""
-    with ClusterServers(tmp_path_factory.mktemp("cluster"), replicas=1) as running:
-        yield running
+    with (
+        ClusterBus() as bus,
+        ClusterServers(tmp_path_factory.mktemp("cluster"), replicas=1, bus=bus) as nodes,
+    ):
+        yield nodes
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +81,7 @@ def settle_until(condition: Callable[[], bool], sent: Sent) -> None:
 def lose_last_writes(servers: ClusterServers, primary: RedisServer, writes: Callable[[], object]) -> None:
     """The primary acknowledges what `writes` does; then its replica, which has not got it, takes over."""
     replica = replica_of(servers, primary)
-    others = [client_of(server) for server in servers.servers if server is not replica]
-    for other in others:  # however slow this machine is, the replica must not pass for failed meanwhile
-        other.config_set("cluster-node-timeout", 60_000)
+    wait_patiently(server for server in servers.servers if server is not replica)
     replica.signal(signal.SIGSTOP)
     try:
         # Or it would find them in its socket's buffer later.
@@ -88,11 +90,27 @@ def lose_last_writes(servers: ClusterServers, primary: RedisServer, writes: Call
         primary.kill()
     finally:
         replica.signal(signal.SIGCONT)
-    for server in servers.servers:
-        if server.running:
-            client_of(server).config_set("cluster-node-timeout", NODE_TIMEOUT)
+    wait_patiently((server for server in servers.servers if server.running), NODE_TIMEOUT)
     wait_until_replaced(servers, primary, replica)
     breaker_of.cache_clear()
+
+
+def cut_off_while(servers: ClusterServers, primary: RedisServer, writes: Callable[[], object]) -> None:
+    """The same, but the primary lives, is cut off from the others, and is demoted by its replica."""
+    replica = replica_of(servers, primary)
+    wait_patiently(servers.servers)
+    with cut_off(servers, primary):
+        writes()
+        wait_patiently(servers.servers, NODE_TIMEOUT)
+        wait_until_replaced(servers, primary, replica)
+    wait_until_demoted(primary)
+    breaker_of.cache_clear()
+
+
+def wait_patiently(servers: Iterable[RedisServer], milliseconds: int = 60_000) -> None:
+    """However slow this machine is, no node passes for failed by these for so long."""
+    for server in servers:
+        client_of(server).config_set("cluster-node-timeout", milliseconds)
 
 
 def test_a_life_ends_with_a_restart_and_a_fail_over(servers: ClusterServers) -> None:
@@ -211,9 +229,10 @@ def kept() -> Any:
     return seen
 
 
+@pytest.mark.parametrize("lose", [lose_last_writes, cut_off_while], ids=["killed", "cut off and demoted"])
 @pytest.mark.parametrize("which", ["a feed's node", "the author's node"])
 def test_pushes_that_a_fail_over_lost_are_made_up_for(
-    servers: ClusterServers, author: Any, which: str, redis: Any
+    servers: ClusterServers, author: Any, which: str, lose: Callable[..., None], redis: Any
 ) -> None:
     users = fill(author.pk, FOLLOWERS)
     photo = publish(author)
@@ -228,7 +247,7 @@ def test_pushes_that_a_fail_over_lost_are_made_up_for(
         settling.settle(sent, Sent())
         assert state(photo) == "waiting", "not done before a replica has it"
 
-    lose_last_writes(servers, failing, deliver)
+    lose(servers, failing, deliver)
     assert outcome(photo, users).lost > FOLLOWERS // 10, "acknowledged, and gone"
     if which == "the author's node":
         assert not has_ended(photo), "its end has gone, too"
