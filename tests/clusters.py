@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 from devtools.cluster import ClusterServers, bus_port, client_of
 from devtools.servers import RedisServer, wait_until
 from mydjangoapp.connections.hash_tags import slot_of
+from mydjangoapp.connections.redis_client import breaker_of
+from mydjangoapp.homefeed import feeds_redis
 
 
 def owner(servers: ClusterServers, key: str) -> RedisServer:
@@ -126,3 +129,18 @@ def begin_to_move(key: str, source: RedisServer, target: RedisServer) -> None:
 
 def name_of(server: RedisServer) -> str:
     return str(client_of(server).execute_command("CLUSTER MYID").decode())
+
+
+def go_on(servers: ClusterServers, stopped: RedisServer) -> None:
+    """Lets a node that was stopped answer again, and this process ask it."""
+    stopped.signal(signal.SIGCONT)
+    servers.wait_until_well()
+    breaker_of.cache_clear()
+
+
+def feeds_at(settings: Any, servers: ClusterServers, **more: Any) -> Any:
+    """Points this process at these servers, with little patience; returns the feeds' client."""
+    here = {"REDIS_URL": servers.url(), "EVENTS_URL": "off", "REDIS_TIMEOUT": 0.3, "SETTLE_SECONDS": 0.001}
+    settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, **here, **more}
+    breaker_of.cache_clear()  # a test before may have stopped a node
+    return feeds_redis.client()

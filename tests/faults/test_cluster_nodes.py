@@ -59,6 +59,15 @@ def under_way(trial: Trial, workers: Workers) -> None:
     trial.wait_until_on_its_way()
 
 
+def with_its_replica(trial: Trial, workers: Workers, which: str) -> tuple[RedisServer, RedisServer]:
+    """The node and its replica, which has all of it, while a chain is in its middle."""
+    servers.REDIS.wait_until_replicated()
+    primary = node(which, trial)
+    replica = replica_of(servers.REDIS, primary)
+    under_way(trial, workers)
+    return primary, replica
+
+
 @pytest.mark.row(17, "a node of the cluster stands still for 6 s", "everyone once, when it is back")
 @pytest.mark.parametrize("which", WHICH)
 def test_a_node_stands_still(trial: Trial, workers: Workers, which: str) -> None:
@@ -91,13 +100,7 @@ def test_a_node_is_killed_and_started_again(trial: Trial, workers: Workers, whic
 @pytest.mark.parametrize("which", WHICH)
 def test_a_replica_takes_a_nodes_place(trial: Trial, workers: Workers, which: str) -> None:
     """One that lags behind: what its primary has acknowledged in the last half a second is gone."""
-    servers.REDIS.wait_until_replicated()
-    trial.follow()
-    workers(MYDJANGOAPP_BATCH_SIZE="500")
-    primary = node(which, trial)
-    replica = replica_of(servers.REDIS, primary)
-    trial.upload()
-    trial.wait_until_on_its_way()
+    primary, replica = with_its_replica(trial, workers, which)
     replica.signal(signal.SIGSTOP)
     try:
         client_of(primary).execute_command("CLIENT KILL", "TYPE", "replica")
@@ -118,13 +121,7 @@ def test_a_replica_takes_a_nodes_place(trial: Trial, workers: Workers, which: st
 @pytest.mark.row(19, "a primary is cut off, accepts and is demoted", "everyone once, by its replica")
 @pytest.mark.parametrize("which", WHICH)
 def test_a_primary_is_cut_off_and_demoted(trial: Trial, workers: Workers, which: str) -> None:
-    servers.REDIS.wait_until_replicated()
-    trial.follow()
-    workers(MYDJANGOAPP_BATCH_SIZE="500")
-    primary = node(which, trial)
-    replica = replica_of(servers.REDIS, primary)
-    trial.upload()
-    trial.wait_until_on_its_way()
+    primary, replica = with_its_replica(trial, workers, which)
     with cut_off(servers.REDIS, primary):
         trial.upload()  # taken by the one, and perhaps gone with it
         wait_until_replaced(servers.REDIS, primary, replica)

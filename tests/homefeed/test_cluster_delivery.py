@@ -25,7 +25,7 @@ from mydjangoapp.homefeed.delivery.ended import set_of
 from mydjangoapp.homefeed.delivery.leftovers import Leftover
 from mydjangoapp.homefeed.delivery.pushing import Pushes
 from tests.checker import ALL_ONCE, Orders, counters, fill, outcome
-from tests.clusters import begin_to_move, move_slot, owner
+from tests.clusters import begin_to_move, feeds_at, go_on, move_slot, owner
 
 AUTHOR = 7
 FENCE = 1.5  # seconds
@@ -39,17 +39,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServers
 
 @pytest.fixture(autouse=True)
 def redis(servers: ClusterServers, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    settings.MYDJANGOAPP = {
-        **settings.MYDJANGOAPP,
-        "REDIS_URL": servers.url(),
-        "REDIS_TIMEOUT": 0.3,
-        "BATCH_SIZE": 10,
-        "MAX_LENGTH": 20,
-    }
+    client = feeds_at(settings, servers, BATCH_SIZE=10, MAX_LENGTH=20)
     monkeypatch.setattr(cluster, "FENCE_SECONDS", FENCE)
     monkeypatch.setattr(import_module("mydjangoapp.homefeed.delivery.counters"), "FENCE_SECONDS", FENCE)
-    breaker_of.cache_clear()  # a test before may have stopped a node
-    client = feeds_redis.client()
     client.flushall()
     return client
 
@@ -200,12 +192,6 @@ def stopped(servers: ClusterServers, settings: Any) -> Iterator[RedisServer]:
     server = next(server for server in servers.primaries if server not in shared)
     yield server
     go_on(servers, server)
-
-
-def go_on(servers: ClusterServers, stopped: RedisServer) -> None:
-    stopped.signal(signal.SIGCONT)
-    servers.wait_until_well()
-    breaker_of.cache_clear()
 
 
 def carry_links(links: Orders) -> list[int]:

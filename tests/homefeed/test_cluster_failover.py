@@ -30,7 +30,15 @@ from mydjangoapp.homefeed import reader as feed_reader
 from mydjangoapp.homefeed.delivery.ended import set_of
 from mydjangoapp.models import FanOut, NodeHistory, PendingChange, Publication
 from tests.checker import ALL_ONCE, fill, has_ended, outcome, state
-from tests.clusters import cut_off, fail_over, owner, replica_of, wait_until_demoted, wait_until_replaced
+from tests.clusters import (
+    cut_off,
+    fail_over,
+    feeds_at,
+    owner,
+    replica_of,
+    wait_until_demoted,
+    wait_until_replaced,
+)
 from tests.ledger import Sent, carry, publish
 
 # Run by `make test-cluster`: each waits for votes of a cluster of its own.
@@ -41,24 +49,14 @@ FOLLOWERS = 300
 @pytest.fixture
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServers]:
     """A cluster of the test's own: what has failed over stays so."""
-    with (
-        ClusterBus() as bus,
-        ClusterServers(tmp_path_factory.mktemp("cluster"), replicas=1, bus=bus) as nodes,
-    ):
-        yield nodes
+    directory = tmp_path_factory.mktemp("cluster")
+    with ClusterBus() as bus, ClusterServers(directory, replicas=1, bus=bus) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
 def redis(servers: ClusterServers, settings: Any) -> Any:
-    settings.MYDJANGOAPP = {
-        **settings.MYDJANGOAPP,
-        "REDIS_URL": servers.url(),
-        "EVENTS_URL": "off",
-        "REDIS_TIMEOUT": 0.3,
-        "SETTLE_SECONDS": 0.001,
-    }
-    breaker_of.cache_clear()
-    return feeds_redis.client()
+    return feeds_at(settings, servers)
 
 
 def cluster() -> Cluster:

@@ -16,17 +16,16 @@ from devtools.cluster import ClusterServers
 from devtools.servers import RedisServer, wait_until
 from mydjangoapp import graph, outbox
 from mydjangoapp.connections.hash_tags import SLOTS, slot_of
-from mydjangoapp.connections.redis_client import breaker_of
 from mydjangoapp.events import publish as publish_event
 from mydjangoapp.events.redis_streams import keys as events_keys
 from mydjangoapp.events.registry import for_topic
 from mydjangoapp.exceptions import FeedsUnavailable
 from mydjangoapp.fanout import rescue, settling
-from mydjangoapp.homefeed import feeds_redis, followers, keys, turns
+from mydjangoapp.homefeed import followers, keys, turns
 from mydjangoapp.homefeed.delivery.ended import SLOTS_OF_A_SET, set_of
 from mydjangoapp.models import FanOut, PendingChange
 from tests.checker import ALL_ONCE, outcome, state
-from tests.clusters import owner
+from tests.clusters import feeds_at, go_on, owner
 from tests.ledger import Sent, carry, publish
 
 pytestmark = [pytest.mark.usefixtures("transactional_db"), pytest.mark.timeout(120), pytest.mark.slow]
@@ -43,16 +42,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServers
 
 @pytest.fixture(autouse=True)
 def redis(servers: ClusterServers, settings: Any) -> Any:
-    settings.MYDJANGOAPP = {
-        **settings.MYDJANGOAPP,
-        "REDIS_URL": servers.url(),
-        "EVENTS_URL": "off",
-        "REDIS_TIMEOUT": 0.3,
-        "SETTLE_SECONDS": 0.001,
-        "LEASE_SECONDS": LEASE,
-    }
-    breaker_of.cache_clear()
-    client = feeds_redis.client()
+    client = feeds_at(settings, servers, LEASE_SECONDS=LEASE)
     client.flushall()
     return client
 
@@ -63,12 +53,6 @@ def away(request: pytest.FixtureRequest, servers: ClusterServers) -> Iterator[Re
     server = servers.primaries[request.param]
     yield server
     go_on(servers, server)
-
-
-def go_on(servers: ClusterServers, server: RedisServer) -> None:
-    server.signal(signal.SIGCONT)
-    servers.wait_until_well()
-    breaker_of.cache_clear()
 
 
 def parted(servers: ClusterServers, people: list[Any], node: RedisServer) -> tuple[list[Any], list[Any]]:
