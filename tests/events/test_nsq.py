@@ -174,7 +174,7 @@ def test_a_silent_nsqd_is_noticed(channels: Channels, monkeypatch: pytest.Monkey
 
 def test_nsqd_that_is_restarted_goes_on(redis: Any, server: NsqServer, topic: str) -> None:
     channels = Channels(Nsq(server.url), topic)
-    consumer = channels.consumer()
+    consumer = channels.consumer(timeout=30)  # however slow this machine is
     sent = channels.numbered(10)
     taken = take(consumer, 4)
     consumer.finish(taken)
