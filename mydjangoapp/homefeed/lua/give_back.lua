@@ -1,5 +1,5 @@
--- give_back: a batch could not be pushed, because a node of the cluster is away. That is no start without
--- progress: the fan-out is not to be given up for it.
+-- give_back: a batch got no further, because no node of the cluster could be asked, or this one for a moment.
+-- That is no start without progress: the fan-out is not to be given up for it.
 --
 -- KEYS  1 fanout of the author
 -- ARGV  1 token of the claim
