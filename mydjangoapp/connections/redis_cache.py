@@ -34,7 +34,7 @@ class RedisCacheClient(redis.RedisCacheClient):
 
     def get_raw(self, keys: list[str]) -> list[Any]:
         """What is kept under each key, as it is kept; None where there is nothing. One round trip."""
-        found: list[Any] = send(self.get_client(None), ("MGET", *keys))
+        found: list[Any] = send(self.get_client(None), ("MGET", *keys))[0]
         return found
 
     @property

@@ -51,27 +51,30 @@ def breaker_of(url: str) -> Breaker:
     return Breaker(seconds=1.0)
 
 
-def send(client: Redis, *commands: tuple[Any, ...]) -> Any:
-    """Sends commands together; returns the reply of the last. One round trip, at less cost than by redis-py's
-    client. Repeated as that would do it: everything in it may be. Raises redis-py's errors."""
+def send(client: Redis, *commands: tuple[Any, ...]) -> list[Any]:
+    """Sends commands together on one connection; returns their replies. One round trip, at less cost than by
+    redis-py's client. Repeated as that would do it: everything in it may be. Raises redis-py's errors, also
+    the first that is a reply."""
     pool = client.connection_pool
     connection: Any = pool.get_connection()
     try:
-        return connection.retry.call_with_retry(
+        replies: list[Any] = connection.retry.call_with_retry(
             lambda: _round_trip(connection, commands), lambda error: connection.disconnect()
         )
+        return replies
     finally:
         pool.release(connection)
 
 
-def _round_trip(connection: Any, commands: Sequence[tuple[Any, ...]]) -> Any:
+def _round_trip(connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
     unread = len(commands)
+    replies = []
     try:
         connection.send_packed_command(connection.pack_commands(commands))
         while unread:
             unread -= 1
-            reply = connection.read_response()
-        return reply
+            replies.append(connection.read_response())
+        return replies
     except ResponseError:
         if unread:
             connection.disconnect()  # the next caller must not read the rest

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,17 @@ from redis.exceptions import (
 
 from .hash_tags import slot_of
 from .redis_client import breaker_of, client_of, send
-from .redis_lives import Kept, Lives, keeps, life_of, remember, remembered, scan
+from .redis_lives import (
+    ASK_AGAIN_SECONDS,
+    Kept,
+    Lives,
+    has_replica,
+    keeps,
+    life_of,
+    remember,
+    remembered,
+    scan,
+)
 from .redis_topology import Node, Topology, topology_of
 
 if TYPE_CHECKING:
@@ -83,6 +94,7 @@ class Cluster(CoreCommands):
         self.retries = retries
         self.in_haste = in_haste
         self._event_dispatcher: Any = None  # redis-py's commands want it
+        self._replicated: dict[Node, tuple[bool, float]] = {}
 
     @property
     def topology(self) -> Topology:
@@ -151,6 +163,16 @@ class Cluster(CoreCommands):
         life, is_safe = self._where(key, ask)
         return bool(life) and is_safe
 
+    def has_replica(self, key: str) -> bool:
+        """Whether the primary of this key has a replica that may take its place; as it was within the last
+        seconds. One round trip if that is not known."""
+        node = self._owner(key)
+        known, asked_at = self._replicated.get(node, (False, -math.inf))
+        if time.monotonic() - asked_at > ASK_AGAIN_SECONDS:
+            known, asked_at = self._where(key, lambda client, _: has_replica(client)), time.monotonic()
+            self._replicated[node] = known, asked_at
+        return known
+
     def remembered(self, key_in: Callable[[int], str]) -> dict[int, tuple[str, list[str]]]:
         """Of each primary that answers, by its first slot, the life and the texts of its history, the newest
         last. One round trip per node."""
@@ -194,12 +216,14 @@ class Cluster(CoreCommands):
         for client in self.nodes():
             yield from client.scan_iter(*arguments, **options)
 
-    def call(self, *commands: Command) -> Any:
-        """Sends commands of one slot together, as they are; returns the reply of the last. One round trip."""
+    def call(self, *commands: Command) -> list[Any]:
+        """Sends commands of one slot together, as they are; returns their replies. One round trip."""
         key = next((key for command in commands if len(command) > 1 and (key := key_of(command))), None)
-        return self._where(
-            key, lambda client, asking: send(client, *([("ASKING",)] if asking else []), *commands)
-        )
+
+        def do(client: Redis, asking: bool) -> list[Any]:
+            return send(client, ("ASKING",), *commands)[1:] if asking else send(client, *commands)
+
+        return self._where(key, do)
 
     def run(self, commands: Sequence[tuple[Command, dict[str, Any]]], *, raises: bool = True) -> list[Any]:
         """The replies of commands of any slots, each with redis-py's options. One round trip per node.

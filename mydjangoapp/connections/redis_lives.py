@@ -74,24 +74,28 @@ def life_of(client: Redis) -> str:
     return _life(*pipeline.execute())
 
 
-def keeps(client: Redis, key: str, seconds: float) -> tuple[str, bool]:
-    """The life of a primary, and whether a replica, if it has any, has all that it acknowledged before;
-    writes a counter at `key`, which is to be a key of this node. Two round trips, of so many seconds at
-    most."""
+def has_replica(client: Redis) -> bool:
+    """Whether a primary has a replica that may take its place. One round trip."""
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("INFO", "replication")
     pipeline.execute_command("CLUSTER NODES")
     told, nodes = pipeline.execute()
-    # Whoever is in touch with it may take its place, and whoever is not, until the others say that it has
-    # failed.
-    has_replicas = told["connected_slaves"] > 0 or _replicas(nodes) > 0
+    # Whoever is in touch with it may, and whoever is not, until the others say that it has failed.
+    return bool(told["connected_slaves"] > 0 or _replicas(nodes) > 0)
+
+
+def keeps(client: Redis, key: str, seconds: float) -> tuple[str, bool]:
+    """The life of a primary, and whether a replica, if it has any, has all that it acknowledged before;
+    writes a counter at `key`, which is to be a key of this node. Two round trips, of so many seconds at
+    most."""
+    is_replicated = has_replica(client)
     pipeline = client.pipeline(transaction=False)
     _ask(pipeline)
     pipeline.execute_command("INCR", key)
-    if has_replicas:
+    if is_replicated:
         pipeline.execute_command("WAIT", REPLICAS, max(1, int(seconds * 1_000)))
     told, cluster, _, *waited = pipeline.execute()
-    return _life(told, cluster), not has_replicas or waited[0] >= REPLICAS
+    return _life(told, cluster), not is_replicated or waited[0] >= REPLICAS
 
 
 def remembered(client: Redis, key: str) -> tuple[str, list[str]]:

@@ -26,7 +26,7 @@ from . import patience
 from .breaker import Breaker
 from .redis_client import breaker_of, client_of, send
 from .redis_cluster import Cluster, cluster_of
-from .redis_lives import Kept, Lives
+from .redis_lives import REPLICAS, Kept, Lives
 from .redis_topology import is_cluster
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Store:
             f"Check that it runs and that MYDJANGOAPP[{self.setting!r}] names it."
         )
 
-    def call(self, *commands: tuple[Any, ...]) -> Any:
+    def call(self, *commands: tuple[Any, ...]) -> list[Any]:
         """See `send`. Raises redis-py's errors, so it is to be called within `edge`."""
         client = self.client()
         return client.call(*commands) if isinstance(client, Cluster) else send(client, *commands)
@@ -145,8 +145,14 @@ class Store:
     def transaction(self, *commands: tuple[Any, ...]) -> list[Any]:
         """Runs commands at one moment, in a cluster of keys of one slot; returns their replies, errors among
         them. See `call`."""
-        replies: list[Any] = self.call(("MULTI",), *commands, ("EXEC",))
+        replies: list[Any] = self.call(("MULTI",), *commands, ("EXEC",))[-1]
         return replies
+
+    def has_replica(self, key: str) -> bool:
+        """Whether the node of this key has a replica, if it is one of a cluster: see `Cluster.has_replica`.
+        To be called within `edge`."""
+        client = self.client()
+        return isinstance(client, Cluster) and client.has_replica(key)
 
 
 @dataclass(frozen=True)
@@ -188,13 +194,26 @@ class Script:
 
     def __call__(self, keys: list[str], args: list[Any]) -> Any:
         """Runs it. One round trip, two the first time. Raises the store's `unavailable` and `refused`."""
+        return self._call(keys, args)[0]
+
+    def kept(self, keys: list[str], args: list[Any], seconds: float) -> tuple[Any, bool]:
+        """The same; and whether a replica, if there is one, has what was written. Waits so long for that, and
+        not where nothing is written."""
+        with self.store().edge():
+            has_replica = self.store().has_replica(keys[0])
+        if not has_replica:
+            return self(keys, args), True
+        answer, replicas = self._call(keys, args, ("WAIT", REPLICAS, int(seconds * 1_000)))
+        return answer, replicas >= REPLICAS
+
+    def _call(self, keys: list[str], args: list[Any], *more: tuple[Any, ...]) -> list[Any]:
         store = self.store()
         with store.edge():
             by_hash, by_text = self.commands(store.client(), keys, args)
             try:
-                return store.call(by_hash)
+                return store.call(by_hash, *more)
             except NoScriptError:
-                return store.call(by_text)
+                return store.call(by_text, *more)
 
     def many(self, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
         """The results of many calls, errors of single ones among them. One round trip, in a cluster one per

@@ -66,7 +66,7 @@ def test_a_transaction_and_a_call_go_to_their_slot(store: Store) -> None:
                 [str(n).encode()],
                 1,
             ]
-            assert store.call(("EVAL", "return redis.call('LLEN', KEYS[1])", 1, f"{{{n}}}:list")) == 1
+            assert store.call(("EVAL", "return redis.call('LLEN', KEYS[1])", 1, f"{{{n}}}:list")) == [1]
 
 
 def test_errors_of_commands_are_theirs(store: Store) -> None:
@@ -94,7 +94,7 @@ def test_a_slot_that_has_moved_is_found(servers: ClusterServers, store: Store) -
         pipeline.llen(key)
     assert pipeline.execute()[1] == 1
     move_slot(servers, "key:1", target, source)
-    assert store.call(("LLEN", "key:1")) == 1
+    assert store.call(("LLEN", "key:1")) == [1]
     move_slot(servers, "key:1", source, target)
     assert store.transaction(("LLEN", "key:1")) == [1]
     move_slot(servers, "key:1", target, source)

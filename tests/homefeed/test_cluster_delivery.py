@@ -139,6 +139,10 @@ def test_whoever_begins_anew_waits_for_claims_that_the_hash_no_longer_shows(redi
     after = claim(1, 10)
     assert (after.verdict, after.is_guarded) == (Verdict.NEXT, True)
     assert 0 < after.wait <= FENCE
+    redis.delete(keys.fanout(AUTHOR, 1))  # a crash, and a link that was ordered before it
+    from_its_link: Any = delivery.begin(Message(1, AUTHOR, 10), Beginning(guard=True))
+    assert (from_its_link.verdict, from_its_link.is_guarded) == (Verdict.START, True)
+    assert (from_its_link.start, from_its_link.wait) == (0, FENCE)
 
 
 def test_two_who_know_no_fence_push_twice() -> None:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,11 +26,13 @@ from mydjangoapp.events import registry as events_registry
 from mydjangoapp.events.redis_streams import keys as events_keys
 from mydjangoapp.exceptions import EventsUnavailable
 from mydjangoapp.fanout import settling
-from mydjangoapp.homefeed import feeds_redis, keys, losses, rebuild
+from mydjangoapp.homefeed import delivery, feeds_redis, keys, losses, rebuild
 from mydjangoapp.homefeed import reader as feed_reader
+from mydjangoapp.homefeed.delivery import Beginning, Message
+from mydjangoapp.homefeed.delivery.cluster import Batch
 from mydjangoapp.homefeed.delivery.ended import set_of
 from mydjangoapp.models import FanOut, NodeHistory, PendingChange, Publication
-from tests.checker import ALL_ONCE, fill, has_ended, outcome, state
+from tests.checker import ALL_ONCE, Orders, fill, has_ended, outcome, state
 from tests.clusters import (
     cut_off,
     fail_over,
@@ -260,6 +263,49 @@ def test_pushes_that_a_fail_over_lost_are_made_up_for(
     assert not again, "once is enough"
     row = FanOut.objects.get(photo_id=photo)
     assert (row.reached, row.total) == (FOLLOWERS, FOLLOWERS)
+
+
+@pytest.mark.parametrize("how", ["the replica's first", "the primary's first", "without looking"])
+def test_two_primaries_at_once_grant_the_same_batch(
+    servers: ClusterServers, settings: Any, author: Any, how: str
+) -> None:
+    """The primary is cut off, and goes on granting claims when its replica has taken its place."""
+    feeds_at(settings, servers, BATCH_SIZE=100)
+    users = fill(author.pk, FOLLOWERS)
+    photo = publish(author)
+    primary = owner(servers, keys.followers(author.pk))
+    replica = replica_of(servers, primary)
+    begun = delivery.begin(Message(photo, author.pk), Beginning())
+    assert isinstance(begun, Batch) and not begun.is_guarded, "the replica has its claim"
+    delivery.serve(begun, Orders())
+    next_one = Message(photo, author.pk, 100)
+
+    def claim_from(server: RedisServer) -> Batch:
+        # By somebody whom only this one has told where slots are.
+        feeds_at(settings, servers, BATCH_SIZE=100, REDIS_URL=f"redis+cluster://127.0.0.1:{server.port}/")
+        batch = delivery.claim(next_one)
+        assert isinstance(batch, Batch)
+        assert (batch.verdict, batch.start, batch.is_guarded) == ("next", 100, True)
+        return batch
+
+    def by_the_replica() -> None:
+        delivery.serve(claim_from(replica), Orders())
+
+    def by_the_primary() -> None:
+        batch = claim_from(primary)
+        delivery.serve(replace(batch, is_guarded=False) if how == "without looking" else batch, Orders())
+
+    wait_patiently(servers.servers)
+    with cut_off(servers, primary):
+        wait_patiently((server for server in servers.servers if server is not primary), NODE_TIMEOUT)
+        wait_until_replaced(servers, primary, replica)
+        each = by_the_replica, by_the_primary
+        for claim in reversed(each) if how == "the primary's first" else each:
+            claim()
+        feeds_at(settings, servers)
+        found = outcome(photo, users[100:200])
+    assert found.lost == 0
+    assert bool(found.doubled) == (how == "without looking")
 
 
 def other_node(servers: ClusterServers, author_node: RedisServer) -> RedisServer:

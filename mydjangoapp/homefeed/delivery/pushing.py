@@ -103,9 +103,9 @@ class Pushes:
             arguments = self._arguments(0.0, [user])
             by_hash, by_text = scripts.push_many.commands(self._redis, [name], arguments)
             try:
-                reply = self._cluster.call(by_hash)
+                [reply] = self._cluster.call(by_hash)
             except NoScriptError:
-                reply = self._cluster.call(by_text)
+                [reply] = self._cluster.call(by_text)
         except (ConnectionError, TimeoutError):
             outcome.unsure.append(user)
             return

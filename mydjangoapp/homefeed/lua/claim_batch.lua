@@ -53,7 +53,8 @@ if not cursor or lost_its_list then
   if attempts_before >= max_attempts then return refused('exhausted', length, attempts_before) end
   guard = guard or lost_its_list
   local stop = math.min(batch, length)
-  local void = guard and not lost_its_list and 0 or now + fence  -- the claims of before may still push
+  local has_claims = lost_its_list or asked > 0  -- of before, which may still push
+  local void = guard and not has_claims and 0 or now + fence
   local enqueue = stop < length and in_flight > 1 and stop or -1
   redis.call('DEL', fanout, left_set)
   redis.call('HSET', fanout, 'cursor', stop, 'guard', guard and 1 or 0, 'generation', generation,
@@ -62,7 +63,7 @@ if not cursor or lost_its_list then
     'open', as_text({{start = 0, stop = stop, token = nonce, claimed = now, void = void}}))
   redis.call('SADD', under_way, photo)
   return {'start', 0, stop, 0, 0, 0, length, attempts_before + 1, tostring(now), generation, guard and 1 or 0,
-    lost_its_list and tostring(fence) or '0', enqueue, ''}
+    has_claims and tostring(fence) or '0', enqueue, ''}
 end
 
 local fenced_until = tonumber(f[16] or 0)  -- until then claims that this server has lost may push
