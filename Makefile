@@ -128,8 +128,7 @@ matrix: $(VENV)/dev ## the tests on every Python and Django there is here; ARGS=
 	@$(BIN)/nox $(ARGS)
 
 faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, with RabbitMQ and PostgreSQL beside it, and on a cluster
-	@$(MAKE) -s -j2 -Otarget faults-redis faults-rabbitmq
-	@$(MAKE) -s faults-cluster
+	@$(MAKE) -s -j2 -Otarget faults-redis faults-cluster faults-rabbitmq
 
 faults-redis: $(VENV)/dev
 	@FAULT_FINDINGS="$(FINDINGS)/Redis as broker, SQLite.json" $(PYTEST) -m fault tests/faults $(ARGS)
@@ -141,9 +140,8 @@ faults-rabbitmq: $(VENV)/dev
 	  tests/faults/test_broker_away.py tests/faults/test_messages.py $(ARGS)
 
 faults-cluster: $(VENV)/dev
-	@TEST_ON="cluster replicas" FAULT_FINDINGS="$(FINDINGS)/Redis Cluster, replicas.json" $(PYTEST) -m fault \
-	  tests/faults/test_cluster_nodes.py tests/faults/test_kills.py tests/faults/test_messages.py \
-	  tests/faults/test_graph_meanwhile.py $(ARGS)
+	@TEST_ON="cluster replicas" FAULT_FINDINGS="$(FINDINGS)/Redis Cluster with replicas.json" $(PYTEST) -m fault \
+	  tests/faults $(ARGS)
 
 reliability: faults ## the same, and docs/RELIABILITY.md from what was found
 	@$(BIN)/python -m tests.faults.table $(FINDINGS)/*.json

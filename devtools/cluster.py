@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from signal import Signals
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -59,6 +60,23 @@ class ClusterServers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._running.close()
+
+    def signal(self, number: Signals) -> None:
+        """Sends a signal to all nodes."""
+        for server in self.servers:
+            server.signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL for all nodes."""
+        for server in self.servers:
+            server.kill()
+
+    def start(self) -> Self:
+        """Starts nodes again that were killed, and waits until they serve all slots."""
+        for server in self.servers:
+            server.start()
+        self.wait_until_well()
+        return self
 
     def _join(self) -> None:
         clients = [client_of(server) for server in self.servers]

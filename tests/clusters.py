@@ -1,4 +1,4 @@
-"""Moving slots of a cluster, as a resharding does."""
+"""Clusters: who is primary, slots that move, nodes that are cut off, stopped or restarted."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError
+from redis.retry import Retry
+
 from devtools.cluster import ClusterServers, bus_port, client_of
-from devtools.servers import RedisServer, wait_until
+from devtools.servers import RedisServer, Server, in_use, wait_until
 from mydjangoapp.connections.hash_tags import slot_of
 from mydjangoapp.connections.redis_client import breaker_of
 from mydjangoapp.homefeed import feeds_redis
@@ -136,6 +141,40 @@ def go_on(servers: ClusterServers, stopped: RedisServer) -> None:
     stopped.signal(signal.SIGCONT)
     servers.wait_until_well()
     breaker_of.cache_clear()
+
+
+@contextmanager
+def loading(server: RedisServer, key: str) -> Iterator[None]:
+    """The node of this key is restarted and reads its data back, slowly, as it would with gigabytes of it; to
+    its end after the block."""
+    client = client_of(server)
+    pipeline = client.pipeline(transaction=False)
+    for number in range(5_000):
+        pipeline.set(f"{{{key}}}:{number}", number)
+    pipeline.execute()
+    client.bgrewriteaof()
+    wait_until(
+        lambda: not client.info("persistence")["aof_rewrite_in_progress"], seconds=30, what="it is written"
+    )
+    server.kill()
+    usual = list(server.command)
+    server.command += ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"]
+    try:
+        Server.start(server)
+        wait_until(lambda: in_use(server.port) and is_loading(server), seconds=10, what="it loads its data")
+        yield
+    finally:
+        server.command[:] = usual
+        client_of(server).config_set("key-load-delay", 0)
+        wait_until(lambda: not is_loading(server), seconds=60, what="it has its data")
+
+
+def is_loading(server: RedisServer) -> bool:
+    try:
+        # Asked once: redis-py would ask again until it is over.
+        return not Redis(port=server.port, protocol=2, retry=Retry(NoBackoff(), 0)).ping()
+    except BusyLoadingError:
+        return True
 
 
 def feeds_at(settings: Any, servers: ClusterServers, **more: Any) -> Any:

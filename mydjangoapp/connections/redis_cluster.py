@@ -202,6 +202,7 @@ class Cluster(CoreCommands):
         """Runs one command where its key is. One round trip."""
         name = command[0]
         if name in _OF_ALL_NODES:
+            self.topology.refresh()
             replies = [client.execute_command(*command, **options) for client in self.nodes()]
             if name in ("DBSIZE", "KEYS"):
                 return sum(replies, replies[0] * 0)

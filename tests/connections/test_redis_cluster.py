@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,11 +12,11 @@ import pytest
 from redis.exceptions import ResponseError
 
 from devtools.cluster import ClusterServers, client_of
+from devtools.servers import RedisServer, wait_until
 from mydjangoapp.connections import redis_topology
-from mydjangoapp.connections.hash_tags import slot_of
 from mydjangoapp.connections.redis_server import Store
 from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
-from tests.clusters import begin_to_move, move_slot, owner
+from tests.clusters import begin_to_move, move_slot, move_whole_slot, owner
 
 SOME = [f"key:{n}" for n in range(60)]  # of all nodes
 
@@ -117,10 +118,23 @@ def test_a_slot_on_the_move_is_served_by_both(servers: ClusterServers, store: St
     pipeline.llen("{tag}:here")
     pipeline.llen("{tag}:gone")
     assert pipeline.execute() == [2, 1]
-    with pytest.raises(FeedsUnavailable), store.edge():  # of both keys nobody can tell at one moment
-        store.transaction(("LLEN", "{tag}:here"), ("LLEN", "{tag}:gone"))
-    for server in (source, target):
-        client_of(server).execute_command("CLUSTER SETSLOT", slot_of("{tag}"), "STABLE")
+    lengths = ("EVAL", "return {redis.call('LLEN', KEYS[1]), redis.call('LLEN', KEYS[2])}", 2)
+    of_both = (*lengths, "{tag}:here", "{tag}:gone")
+    with pytest.raises(FeedsUnavailable, match="Multiple keys"), store.edge():
+        store.call(of_both)  # nobody can tell at one moment
+    patient = store_of(servers, timeout=20)
+    before = refusals(source, target)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(patient.call, of_both)
+        wait_until(lambda: refusals(source, target) > before, seconds=10, what="it was told to try again")
+        move_whole_slot(servers, "{tag}", source, target)
+        assert answer.result(20) == [[2, 1]]
+
+
+def refusals(*servers: RedisServer) -> int:
+    """How often these have said TRYAGAIN."""
+    told: list[Any] = [client_of(server).info("errorstats") for server in servers]
+    return sum(stats.get("errorstat_TRYAGAIN", {"count": 0})["count"] for stats in told)
 
 
 def test_a_dead_node_stops_only_what_lives_there(servers: ClusterServers, store: Store) -> None:

@@ -101,7 +101,7 @@ def naive() -> Chain:
 WAYS = [pytest.param("engine"), pytest.param("naive", marks=pytest.mark.slow)]
 
 
-@pytest.fixture(params=WAYS[:1] if "rabbitmq" in servers.ON else WAYS)
+@pytest.fixture(params=WAYS[:1] if {"rabbitmq", "cluster"} & set(servers.ON) else WAYS)
 def chain(request: pytest.FixtureRequest) -> Chain:
     """Both in turn."""
     found: Chain = request.getfixturevalue(request.param)

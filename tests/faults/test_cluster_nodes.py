@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from devtools.cluster import ClusterServers, client_of
@@ -81,6 +84,39 @@ def test_a_node_stands_still(trial: Trial, workers: Workers, which: str) -> None
     servers.REDIS.wait_until_well()
     trial.healed()
     trial.judge(seconds=60)
+
+
+@pytest.mark.row(17, "a node sleeps on pushes of a worker that dies", "everyone once, by another worker")
+@pytest.mark.parametrize("seconds", [0.5, 6], ids=["wakes before the fence", "wakes behind it"])
+def test_a_node_sleeps_on_pushes_of_a_dead_worker(trial: Trial, workers: Workers, seconds: float) -> None:
+    """Another takes the batch over, and looks; when the node wakes, the dead one's pushes are the first that
+    it reads."""
+    trial.follow()
+    worker = workers(MYDJANGOAPP_BATCH_SIZE="500")
+    stopped = node("another", trial)
+    trial.upload()
+    trial.wait_until_on_its_way()
+    stopped.signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: unread(stopped.port) > PUSHES, seconds=10, what="pushes are in its buffer")
+        for child in psutil.Process(worker.pid).children():
+            os.kill(child.pid, signal.SIGKILL)
+        time.sleep(seconds)  # the fault itself
+    finally:
+        stopped.signal(signal.SIGCONT)
+    servers.REDIS.wait_until_well()
+    trial.healed()
+    trial.judge(seconds=60)
+
+
+PUSHES = 1_000  # bytes, of a call with some hundred users; what a replica sends is shorter
+
+
+def unread(port: int) -> int:
+    """The most bytes that wait on any one connection to a port of this machine."""
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    waiting = [words[4].split(":")[1] for words in sockets if words[1].endswith(f":{port:04X}")]
+    return max((int(each, 16) for each in waiting), default=0)
 
 
 @pytest.mark.row(17, "SIGKILL of a node of the cluster, and its restart", "everyone once, when it is back")

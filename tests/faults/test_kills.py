@@ -17,16 +17,20 @@ import pytest
 from devtools.servers import Server, wait_until
 from mydjangoapp import uploads
 from mydjangoapp.models import FanOut
+from tests import servers
 from tests.checker import ALL_ONCE, fill, outcome, wait_for_end
 from tests.faults.trial import SLOW, Trial
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 Workers = Callable[..., Server]
 
-FAST = {("child", "served"), ("group", "enqueued")}
+FAST = {("child", "served"), ("group", "enqueued"), ("child", "pushed")}
+STEPS = ["claimed", "served", "enqueued", "carried"]
+if "cluster" in servers.ON:
+    STEPS.append("pushed")  # and not committed: one step on a single server
 KILLS = [
     pytest.param(who, step, marks=() if (who, step) in FAST else pytest.mark.slow)
-    for step in ("claimed", "served", "enqueued", "carried")
+    for step in STEPS
     for who in ("child", "group")
 ]
 

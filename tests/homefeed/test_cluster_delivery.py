@@ -25,7 +25,7 @@ from mydjangoapp.homefeed.delivery.ended import set_of
 from mydjangoapp.homefeed.delivery.leftovers import Leftover
 from mydjangoapp.homefeed.delivery.pushing import Pushes
 from tests.checker import ALL_ONCE, Orders, counters, fill, outcome
-from tests.clusters import begin_to_move, feeds_at, go_on, move_slot, owner
+from tests.clusters import begin_to_move, feeds_at, go_on, is_loading, loading, move_slot, owner
 
 AUTHOR = 7
 FENCE = 1.5  # seconds
@@ -166,26 +166,46 @@ def test_a_push_after_its_deadline_does_nothing(redis: Any, servers: ClusterServ
         assert redis.llen(keys.homefeed(1)) == 1 - expected
 
 
-def test_a_call_that_sleeps_in_a_stopped_node_wakes_before_the_fence(
-    redis: Any, servers: ClusterServers
+@pytest.mark.parametrize("is_behind", [False, True], ids=["before the fence", "behind it"])
+def test_a_call_that_sleeps_in_a_stopped_node_wakes(
+    redis: Any, servers: ClusterServers, stopped: RedisServer, is_behind: bool
 ) -> None:
     """Its worker is gone, another takes over: it waits, and looks."""
     users = fill(AUTHOR, 10)
     dead = claim(1)
-    stopped = owner(servers, keys.homefeed(users[0]))
     names = [str(user).encode() for user in users]
-    Pushes(1).push(names[1:2], void_at=dead.void_at)  # the nodes' clocks are known
+    Pushes(2).push(names, void_at=dead.void_at)  # the nodes' clocks are known
+    theirs, _ = parted(users, servers, stopped)
     stopped.signal(signal.SIGSTOP)
-    try:
-        left = Pushes(1).push(names, void_at=dead.void_at)
-        assert names[0] in left.unsure, "nobody knows what became of it"
-    finally:
-        stopped.signal(signal.SIGCONT)
+    left = Pushes(1).push(names, void_at=dead.void_at)
+    assert left.unsure == [str(user).encode() for user in theirs], "nobody knows what became of it"
     again = claim(1, redelivered=True)
+    if is_behind:
+        with pytest.raises(FeedsUnavailable):
+            delivery.serve(again, Orders())
+        assert time.monotonic() > dead.void_at
+        go_on(servers, stopped)
+        again = retried(0)
+    else:
+        go_on(servers, stopped)
     assert delivery.serve(again, Orders()).status is Status.ENDED
-    there = outcome(1, users)
-    assert there.lost == 0
-    assert there.doubled == int(str(users[1]).encode() in names[1:2]), "only whom this test pushed to twice"
+    assert outcome(1, users) == ALL_ONCE
+
+
+def test_a_node_that_loads_its_data_gets_its_pushes_later(
+    redis: Any, servers: ClusterServers, stopped: RedisServer
+) -> None:
+    users = fill(AUTHOR, 10)
+    theirs, others = parted(users, servers, stopped)
+    batch = claim(1)
+    with loading(stopped, keys.homefeed(theirs[0])):
+        with pytest.raises(FeedsUnavailable):
+            delivery.serve(batch, Orders())
+        assert outcome(1, others) == ALL_ONCE
+        assert is_loading(stopped), "all the while"
+    go_on(servers, stopped)
+    assert delivery.serve(retried(0), Orders()).status is Status.ENDED
+    assert outcome(1, users) == ALL_ONCE
 
 
 @pytest.fixture

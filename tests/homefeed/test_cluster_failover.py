@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 from django.utils import timezone
+from redis.exceptions import ClusterDownError, ReadOnlyError
 
 from devtools.cluster import NODE_TIMEOUT, ClusterServers, client_of
 from devtools.cluster_bus import ClusterBus
@@ -28,7 +29,7 @@ from mydjangoapp.exceptions import EventsUnavailable
 from mydjangoapp.fanout import settling
 from mydjangoapp.homefeed import delivery, feeds_redis, keys, losses, rebuild
 from mydjangoapp.homefeed import reader as feed_reader
-from mydjangoapp.homefeed.delivery import Beginning, Message
+from mydjangoapp.homefeed.delivery import Beginning, Message, Status
 from mydjangoapp.homefeed.delivery.cluster import Batch
 from mydjangoapp.homefeed.delivery.ended import set_of
 from mydjangoapp.models import FanOut, NodeHistory, PendingChange, Publication
@@ -306,6 +307,51 @@ def test_two_primaries_at_once_grant_the_same_batch(
         found = outcome(photo, users[100:200])
     assert found.lost == 0
     assert bool(found.doubled) == (how == "without looking")
+
+
+def test_pushes_to_a_primary_that_was_demoted_go_to_its_replica(
+    servers: ClusterServers, author: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    users = fill(author.pk, FOLLOWERS)
+    photo = publish(author)
+    demoted = other_node(servers, owner(servers, keys.followers(author.pk)))
+    batch = delivery.begin(Message(photo, author.pk), Beginning(guard=True))
+    fail_over(servers, demoted, replica_of(servers, demoted))
+    with pytest.raises(ReadOnlyError):
+        client_of(demoted).execute_command("EVAL", "#!lua\nreturn redis.call('SET', 'a', 1)", 0)
+    served = delivery.serve(batch, Orders())
+    assert served.status is Status.ENDED
+    assert "read only replica" in caplog.text, "it has heard of that by the first push"
+    assert outcome(photo, [*users, author.pk]) == ALL_ONCE
+
+
+def test_a_primary_that_knows_that_it_is_cut_off_takes_nothing(
+    servers: ClusterServers, settings: Any, author: Any
+) -> None:
+    """What was to go there goes to its replica, at the same call."""
+    feeds_at(settings, servers, BATCH_SIZE=100)
+    users = fill(author.pk, FOLLOWERS)
+    photo = publish(author)
+    primary = owner(servers, keys.followers(author.pk))
+    replica = replica_of(servers, primary)
+    delivery.serve(delivery.begin(Message(photo, author.pk), Beginning()), Orders())
+    with cut_off(servers, primary):
+        wait_until_replaced(servers, primary, replica)
+        wait_until(lambda: takes_nothing(primary), seconds=30, what="it knows that it is cut off")
+        with pytest.raises(ClusterDownError):
+            client_of(primary).hset(keys.fanout(author.pk, photo), "a", "1")
+        assert cluster().topology.owner(slot_of(keys.followers(author.pk))).port == primary.port, (
+            "not asked yet"
+        )
+        delivery.serve(delivery.claim(Message(photo, author.pk, 100)), Orders())
+        delivery.serve(delivery.claim(Message(photo, author.pk, 200)), Orders())
+        assert client_of(replica).hexists(keys.fanout(author.pk, photo), "ended")
+        assert outcome(photo, users[100:]) == ALL_ONCE
+
+
+def takes_nothing(primary: RedisServer) -> bool:
+    state: Any = client_of(primary).execute_command("CLUSTER INFO")
+    return bool(state["cluster_state"] == "fail")
 
 
 def other_node(servers: ClusterServers, author_node: RedisServer) -> RedisServer:

@@ -21,11 +21,13 @@ from mydjangoapp.events.redis_streams import keys as events_keys
 from mydjangoapp.events.registry import for_topic
 from mydjangoapp.exceptions import FeedsUnavailable
 from mydjangoapp.fanout import rescue, settling
-from mydjangoapp.homefeed import followers, keys, turns
+from mydjangoapp.homefeed import followers, keys, snapshot, turns
+from mydjangoapp.homefeed import reader as feed_reader
 from mydjangoapp.homefeed.delivery.ended import SLOTS_OF_A_SET, set_of
 from mydjangoapp.models import FanOut, PendingChange
 from tests.checker import ALL_ONCE, outcome, state
 from tests.clusters import feeds_at, go_on, owner
+from tests.feeds import truth_of
 from tests.ledger import Sent, carry, publish
 
 pytestmark = [pytest.mark.usefixtures("transactional_db"), pytest.mark.timeout(120), pytest.mark.slow]
@@ -78,6 +80,33 @@ def test_fan_outs_of_others_are_carried_and_settled(
         return state(photo) == "done"
 
     wait_until(is_done, seconds=20, what="it is settled")
+
+
+@pytest.mark.usefixtures("redis_server")  # for the cache
+def test_readers_get_all_that_is_true_from_lists_or_from_sql(
+    servers: ClusterServers, away: RedisServer, make_users: Callable[[int], list[Any]]
+) -> None:
+    author, *fans = make_users(20)
+    for fan in fans:
+        graph.follow(fan, author)
+    photos = [publish(author), publish(author)]
+    for photo in photos:
+        carry(photo, author)
+    for fan in fans:
+        feed_reader.older(fan.pk, limit=10)  # has its list and floor now
+    theirs = [fan for fan in fans if owner(servers, keys.homefeed(fan.pk)) is away]
+    away.signal(signal.SIGSTOP)
+    late = [publish(author)]
+    for fan in fans:
+        page = feed_reader.older(fan.pk, limit=10)
+        assert [entry.photo.id for entry in page.entries] == (
+            truth_of(fan) if fan in theirs else photos[::-1]  # the last is on its way
+        )
+    assert truth_of(fans[0]) == [*late, *photos[::-1]]
+    with pytest.raises(FeedsUnavailable):
+        snapshot.read(theirs[0].pk)
+    others = [fan for fan in fans if fan not in theirs]
+    assert all(snapshot.read(fan.pk).floor is not None for fan in others), "from their lists as ever"
 
 
 def test_a_lost_message_of_others_is_sent_again(
