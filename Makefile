@@ -102,7 +102,9 @@ ON_A_CLUSTER := tests/homefeed/test_cluster_failover.py tests/homefeed/test_clus
   tests/homefeed/test_feed_oracle.py tests/homefeed/test_build_rules.py \
   tests/homefeed/test_feed_modes.py tests/homefeed/test_followers.py tests/homefeed/test_verify.py \
   tests/fanout/test_fanout_by_worker.py tests/fanout/test_backlog.py tests/api/test_feed_api.py tests/test_outbox.py \
-  tests/circles tests/events/test_redis_streams.py tests/events/test_publishing.py
+  tests/circles tests/events/test_redis_streams.py tests/events/test_publishing.py tests/events/test_contract.py \
+  tests/events/test_announcements.py tests/api/test_people_api.py tests/api/test_photo_api.py tests/graph tests/photos \
+  tests/test_feeds.py
 
 test-cluster: $(VENV)/dev
 	@TEST_ON=cluster $(PYTEST) -m "slow or not slow" $(ON_A_CLUSTER) $(ARGS)

@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 import time
 from functools import lru_cache
+from random import sample
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from redis.cluster import ClusterNode, RedisCluster
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster, get_node_name
 from redis.exceptions import ConnectionError, RedisClusterException, TimeoutError
+from redis.retry import Retry
 
 from .hash_tags import SLOTS
 from .redis_client import CONNECT_SECONDS
 from .redis_lives import Lives
 
 SCHEMES = ("redis+cluster", "rediss+cluster")
+ASK_SECONDS = 0.25  # for what one node says; a black hole is not to cost more
+REST_SECONDS = 1.0  # after no node has answered
 REFRESH_SECONDS = 0.1  # between two looks at the topology, however many callers are redirected
 
 
@@ -39,7 +45,7 @@ class Topology:
         self._parts = urlsplit(url)
         self._lock = Lock()
         self._asked: RedisCluster | None = None
-        self._refreshed_at = 0.0
+        self._ask_from = 0.0
         self._owners: tuple[list[Node], list[int]] | None = None
         self.lives: tuple[Lives, float] = Lives(), -math.inf
 
@@ -75,18 +81,23 @@ class Topology:
         return [(numbers.index(number), node) for number, node in enumerate(nodes)]
 
     def refresh(self) -> None:
-        """Asks again. Keeps what is known if no node answers."""
-        cluster = self._cluster()
+        """Asks again, for a second at most. Keeps what is known if no node answers, and then lets nobody ask
+        for a second."""
+        manager = self._cluster().nodes_manager
         with self._lock:
-            if time.monotonic() - self._refreshed_at < REFRESH_SECONDS:
+            if time.monotonic() < self._ask_from:
                 return
+            known = dict(manager.startup_nodes)
             try:
-                cluster.nodes_manager.initialize()
+                node = self._one_that_answers([Node(each.host, each.port) for each in known.values()])
+                name = get_node_name(*node)
+                manager.startup_nodes = {name: known[name]}
+                manager.initialize()
                 self._owners = None
+                self._ask_from = time.monotonic() + REFRESH_SECONDS
             except (RedisClusterException, ConnectionError, TimeoutError):
-                return
-            finally:
-                self._refreshed_at = time.monotonic()
+                manager.startup_nodes = known
+                self._ask_from = time.monotonic() + REST_SECONDS
 
     def _cluster(self) -> RedisCluster:
         if self._asked is None:
@@ -95,11 +106,40 @@ class Topology:
                     self._asked = self._connected()
         return self._asked
 
+    def _one_that_answers(self, nodes: list[Node]) -> Node:
+        """One of these that is in touch with the others, if there is one. Raises `ConnectionError` if none
+        answers within a second: redis-py would wait so long for each."""
+        give_up_at = time.monotonic() + CONNECT_SECONDS
+        cut_off = None
+        for node in sample(nodes, len(nodes)):
+            if time.monotonic() > give_up_at:
+                break
+            try:
+                if self._is_well(node):
+                    return node
+                cut_off = node
+            except (ConnectionError, TimeoutError):
+                continue
+        if cut_off is None:
+            raise ConnectionError("no node of the cluster answers")
+        return cut_off
+
+    def _is_well(self, node: Node) -> bool:
+        """Whether a node says that the cluster is."""
+        once = Retry(NoBackoff(), 0)
+        limits = {"socket_timeout": ASK_SECONDS, "socket_connect_timeout": ASK_SECONDS}
+        with Redis.from_url(self.url_of(node), protocol=2, retry=once, **limits) as client:
+            told: Any = client.execute_command("CLUSTER INFO")
+        return bool(told["cluster_state"] == "ok")
+
     def _connected(self) -> RedisCluster:
         parts = self._parts
+        if time.monotonic() < self._ask_from:
+            raise ConnectionError("no node of the cluster answered a moment ago")
+        self._ask_from = time.monotonic() + REST_SECONDS
         try:
-            return RedisCluster(
-                startup_nodes=[ClusterNode(*node) for node in nodes_named(parts)],
+            cluster = RedisCluster(
+                startup_nodes=[ClusterNode(*self._one_that_answers(nodes_named(parts)))],
                 require_full_coverage=False,
                 protocol=2,
                 username=unquote(parts.username) if parts.username else None,
@@ -110,6 +150,8 @@ class Topology:
             )
         except RedisClusterException as error:
             raise ConnectionError(str(error)) from error
+        self._ask_from = 0.0
+        return cluster
 
     def url_of(self, node: Node) -> str:
         """The URL of one node."""

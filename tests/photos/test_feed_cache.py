@@ -14,31 +14,39 @@ from rest_framework.test import APIClient
 
 from devtools.servers import free_port
 from mydjangoapp import graph, likes, uploads
+from mydjangoapp.homefeed import feeds_redis
 from mydjangoapp.models import Photo
 from mydjangoapp.photos import keys as cache_keys
 from mydjangoapp.photos import kinds, row_cache, rows
 from mydjangoapp.photos.recent import Recent
+from tests import servers
 from tests.feeds import People, ids_of, logged_in, paged, publish
 
 pytestmark = pytest.mark.usefixtures("redis", "transactional_db")
 
 
-def test_round_trips_and_queries_of_a_page(pair: tuple[Any, Any], make_users: People, redis: Any) -> None:
-    """Warm: two round trips and no query; three in a process that has to be told the photos' authors. With
-    the photos gone from there and from the cache one query more, with everything gone one for each of
-    photos, authors, relations and likes. As many with 61 followees as with one."""
+def test_round_trips_and_queries_of_a_page(pair: tuple[Any, Any], make_users: People) -> None:
+    """Warm: two round trips and no query; three in a process that has to be told the photos' authors. Of a
+    cluster one of them, to one node. With the photos gone from there and from the cache one query more, with
+    everything gone one for each of photos, authors, relations and likes. As many with 61 followees as with
+    one."""
     me, author = pair
     publish(author, 30)
 
+    def reads_so_far() -> int:
+        told: list[Any] = [node.info("stats") for node in feeds_redis.store().nodes()]
+        return sum(stats["total_reads_processed"] for stats in told)
+
     def cost() -> tuple[int, int]:
-        reads = redis.info("stats")["total_reads_processed"]
+        reads = reads_so_far()
         with CaptureQueriesContext(database) as queries:
             page = client.get("/feed/?limit=20")
         assert len(ids_of(page)) == 20
-        return redis.info("stats")["total_reads_processed"] - reads - 1, len(queries)
+        return reads_so_far() - reads - len(feeds_redis.store().nodes()), len(queries)
 
     client = logged_in(me)
-    cache_is_in_redis = "redis" in settings.CACHES["default"]["BACKEND"]
+    # A cluster has no second database: the cache is elsewhere, and its trips are not counted.
+    cache_is_in_redis = "redis" in settings.CACHES["default"]["BACKEND"] and "cluster" not in servers.ON
     trips = 2 if cache_is_in_redis else 1
     for followees in (0, 60):
         for other in make_users(followees):
