@@ -27,6 +27,7 @@ import simpy
 from benchmarks.capacity import redis_seconds
 from benchmarks.results import keep
 from benchmarks.rig import Bench
+from mydjangoapp.ops.capacity import Costs
 
 FOLLOWERS = 600_000  # of each celebrity
 SMALL = 10  # followers of a small author
@@ -34,7 +35,7 @@ BATCH = 10_000
 SLICES, IN_FLIGHT = 50, 2  # of a batch: see SLICE_SIZE and SLICES_IN_FLIGHT
 ENQUEUE_AT = 0.5  # see homefeed/delivery/slices.py
 LANES = 2  # BATCHES_IN_FLIGHT
-DEARER = 1.5  # a push on a cluster, over one on a single server: docs/benchmarks/cluster.md
+DEARER = Costs.redis_on_cluster  # a push on a cluster, over one on a single server
 PAUSE = 0.05  # seconds between two small uploads
 
 
