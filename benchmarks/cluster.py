@@ -266,7 +266,8 @@ class Bench:
         return (
             f"{text}\nAt the last row's rate a chain of {LONGEST:,} followers takes {seconds:.0f} s on "
             f"these {cores} cores, which servers, workers, broker and the benchmark share: "
-            f"{seconds * cores:.0f} core-seconds. For {WITHIN} s it wants {max(0, wanted - cores)} cores more.\n"
+            f"{seconds * cores:.0f} core-seconds. For {WITHIN} s it wants {max(0, wanted - cores)} cores "
+            "more.\n"
         )
 
 
