@@ -9,10 +9,11 @@ import pytest
 
 from devtools.servers import Server, wait_until
 from mydjangoapp import graph, uploads
-from mydjangoapp.homefeed import keys
+from mydjangoapp.homefeed import feeds_redis, keys
 from mydjangoapp.models import FanOut, Follow, Photo
 from mydjangoapp.tasks import insert_into_homefeed
-from tests.checker import ALL_ONCE, fill, outcome, quiet, runs, wait_for_end
+from tests import servers
+from tests.checker import ALL_ONCE, fill, outcome, quiet, runs, state, wait_for_end
 
 TASK = "mydjangoapp.tasks.insert_into_homefeed"
 URL = "https://example.com/photo.jpg"
@@ -138,3 +139,27 @@ def test_a_photo_that_is_deleted_in_mid_chain_ends_as_cancelled(
     assert outcome(photo, everyone).lost > 0, "it was to be stopped before everybody had it"
     assert not redis.exists(keys.fanout(author.pk, photo))
     assert not redis.exists(keys.running(author.pk))
+
+
+@pytest.mark.skipif("cluster" not in servers.ON, reason="on one server a chain is carried batch by batch")
+def test_workers_share_a_chain_on_a_cluster(
+    workers: Callable[..., Server], author: Any, publish: Callable[[], int]
+) -> None:
+    """`BATCHES_IN_FLIGHT` of its batches are under way at once."""
+    options = {"MYDJANGOAPP_BATCH_SIZE": "500", "MYDJANGOAPP_BATCHES_IN_FLIGHT": "4"}
+    both = [workers(**options), workers(**options)]
+    present = fill(author.pk, 50_000)
+    photo = publish()
+    most = 0
+
+    def is_done() -> bool:
+        nonlocal most
+        batches = feeds_redis.client().hget(keys.fanout(author.pk, photo), "open") or b""
+        most = max(most, len(batches.split()))
+        return state(photo) == "done"
+
+    wait_until(is_done, seconds=60, what="it is carried")
+    assert outcome(photo, present) == ALL_ONCE
+    assert 1 < most <= 4
+    shares = [runs(TASK, worker) for worker in both]
+    assert min(shares) > 0 and sum(shares) >= 100
