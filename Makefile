@@ -111,7 +111,7 @@ test-cluster: $(VENV)/dev
 
 # Every service of docker-compose.yml by its own command, without a container engine.
 test-composition: $(VENV)/dev
-	@$(PYTEST) -m "slow or not slow" tests/composition $(ARGS)
+	@$(PYTEST) -m "slow or not slow" tests/composition tests/test_demo.py $(ARGS)
 
 test-sites: $(VENV)/dev
 	@TEST_ON=text-users $(PYTEST) -m "slow or not slow" $(ON_A_HOST) tests/fanout/test_fanout_by_worker.py
