@@ -177,12 +177,13 @@ def test_on_a_cluster_and_with_nsq() -> None:
         site = Site(running)
         assert site.upload("first") == 201
         site.judge()
-        running.kill("feeds-1")
-        assert site.upload("without-a-node") == 201
-        running.start("feeds-1")
-        running.wait_until_well("feeds-1")
-        site.upload_again_until_taken("after")
-        site.judge()
+        for name in ("feeds-1", "feeds-2", "feeds-3", "nsqd"):
+            running.kill(name)
+            assert site.upload(f"without-{name}") == 201
+            running.start(name)
+            running.wait_until_well(name)
+            site.upload_again_until_taken(f"after-{name}")
+            site.judge()
         log = running.directory / "log/worker.log"
         assert "has lost writes" not in log.read_text()
 
