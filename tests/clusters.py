@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,6 +81,12 @@ def cut_off(servers: ClusterServers, primary: RedisServer) -> Iterator[None]:
         servers.bus.join()
         for name in bars:
             client_of(replica).config_set(name, "")
+
+
+def wait_patiently(servers: Iterable[RedisServer], milliseconds: int = 60_000) -> None:
+    """However slow this machine is, no node passes for failed by these for so long."""
+    for server in servers:
+        client_of(server).config_set("cluster-node-timeout", milliseconds)
 
 
 def wait_until_demoted(primary: RedisServer) -> None:
@@ -161,10 +167,13 @@ def loading(server: RedisServer, key: str) -> Iterator[None]:
     server.command += ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"]
     try:
         Server.start(server)
-        wait_until(lambda: in_use(server.port) and is_loading(server), seconds=10, what="it loads its data")
-        yield
     finally:
         server.command[:] = usual
+    server.wait_for(lambda: in_use(server.port), seconds=10, what="it listens")
+    assert is_loading(server)
+    try:
+        yield
+    finally:
         client_of(server).config_set("key-load-delay", 0)
         wait_until(lambda: not is_loading(server), seconds=60, what="it has its data")
 
@@ -172,7 +181,8 @@ def loading(server: RedisServer, key: str) -> Iterator[None]:
 def is_loading(server: RedisServer) -> bool:
     try:
         # Asked once: redis-py would ask again until it is over.
-        return not Redis(port=server.port, protocol=2, retry=Retry(NoBackoff(), 0)).ping()
+        with Redis(port=server.port, protocol=2, socket_timeout=10, retry=Retry(NoBackoff(), 0)) as client:
+            return not client.ping()
     except BusyLoadingError:
         return True
 

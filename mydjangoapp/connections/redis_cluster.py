@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from redis.commands import CoreCommands
 from redis.exceptions import (
@@ -35,14 +36,13 @@ from redis.exceptions import (
 from .hash_tags import slot_of
 from .redis_client import breaker_of, client_of, send
 from .redis_lives import (
-    ASK_AGAIN_SECONDS,
     Kept,
     Lives,
-    has_replica,
     keeps,
     life_of,
     remember,
     remembered,
+    replicas,
     scan,
 )
 from .redis_topology import Node, Topology, topology_of
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LIVES_SECONDS = 1.0
+REPLICAS_SECONDS = 1.0  # no replica takes a place so soon after it has got its data
 AGAIN_SECONDS = 0.02  # before a command is sent again while its slot moves or its node is voted for
 _OF_ANY_NODE = frozenset({"PING", "INFO", "TIME", "CONFIG GET", "COMMAND INFO"})
 _OF_ALL_NODES = frozenset(
@@ -94,7 +95,7 @@ class Cluster(CoreCommands):
         self.retries = retries
         self.in_haste = in_haste
         self._event_dispatcher: Any = None  # redis-py's commands want it
-        self._replicated: dict[Node, tuple[bool, float]] = {}
+        self._replicas: WeakKeyDictionary[Redis, tuple[int, float]] = WeakKeyDictionary()
 
     @property
     def topology(self) -> Topology:
@@ -163,16 +164,6 @@ class Cluster(CoreCommands):
         life, is_safe = self._where(key, ask)
         return bool(life) and is_safe
 
-    def has_replica(self, key: str) -> bool:
-        """Whether the primary of this key has a replica that may take its place; as it was within the last
-        seconds. One round trip if that is not known."""
-        node = self._owner(key)
-        known, asked_at = self._replicated.get(node, (False, -math.inf))
-        if time.monotonic() - asked_at > ASK_AGAIN_SECONDS:
-            known, asked_at = self._where(key, lambda client, _: has_replica(client)), time.monotonic()
-            self._replicated[node] = known, asked_at
-        return known
-
     def remembered(self, key_in: Callable[[int], str]) -> dict[int, tuple[str, list[str]]]:
         """Of each primary that answers, by its first slot, the life and the texts of its history, the newest
         last. One round trip per node."""
@@ -225,6 +216,35 @@ class Cluster(CoreCommands):
             return send(client, ("ASKING",), *commands)[1:] if asking else send(client, *commands)
 
         return self._where(key, do)
+
+    def call_and_wait(self, command: Command, seconds: float) -> tuple[Any, bool]:
+        """Sends one command, which may be repeated; returns its reply, and whether all replicas of its node,
+        if it has any, have what it wrote. Waits so long for that. One round trip, and one a second that asks
+        for their number."""
+        milliseconds = max(1, int(min(seconds, self.timeout / 2) * 1_000))
+
+        def do(client: Redis, asking: bool) -> tuple[Any, bool]:
+            if asking:
+                return send(client, ("ASKING",), command)[1], False
+            number = self._replicas_of(client)
+            if not number:
+                return send(client, command)[0], True
+            try:
+                reply, there = send(client, command, ("WAIT", number, milliseconds))
+            except ResponseError as error:
+                if "UNBLOCKED" in str(error):
+                    raise TryAgainError("the node was demoted while it waited for its replicas") from error
+                raise
+            return reply, there >= number
+
+        return self._where(key_of(command), do)
+
+    def _replicas_of(self, client: Redis) -> int:
+        number, asked_at = self._replicas.get(client, (0, -math.inf))
+        if time.monotonic() - asked_at > REPLICAS_SECONDS:
+            number, asked_at = replicas(client), time.monotonic()
+            self._replicas[client] = number, asked_at
+        return number
 
     def run(self, commands: Sequence[tuple[Command, dict[str, Any]]], *, raises: bool = True) -> list[Any]:
         """The replies of commands of any slots, each with redis-py's options. One round trip per node.

@@ -74,21 +74,21 @@ def life_of(client: Redis) -> str:
     return _life(*pipeline.execute())
 
 
-def has_replica(client: Redis) -> bool:
-    """Whether a primary has a replica that may take its place. One round trip."""
+def replicas(client: Redis) -> int:
+    """How many replicas a primary has that may take its place. One round trip."""
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("INFO", "replication")
     pipeline.execute_command("CLUSTER NODES")
     told, nodes = pipeline.execute()
-    # Whoever is in touch with it may, and whoever is not, until the others say that it has failed.
-    return bool(told["connected_slaves"] > 0 or _replicas(nodes) > 0)
+    # Those that are in touch with it may, and others until the cluster says that they have failed.
+    return max(int(told["connected_slaves"]), _replicas(nodes))
 
 
 def keeps(client: Redis, key: str, seconds: float) -> tuple[str, bool]:
     """The life of a primary, and whether a replica, if it has any, has all that it acknowledged before;
     writes a counter at `key`, which is to be a key of this node. Two round trips, of so many seconds at
     most."""
-    is_replicated = has_replica(client)
+    is_replicated = replicas(client) > 0
     pipeline = client.pipeline(transaction=False)
     _ask(pipeline)
     pipeline.execute_command("INCR", key)

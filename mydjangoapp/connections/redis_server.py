@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from redis.exceptions import ClusterDownError, ConnectionError, NoScriptError, RedisError, TimeoutError
@@ -26,7 +26,7 @@ from . import patience
 from .breaker import Breaker
 from .redis_client import breaker_of, client_of, send
 from .redis_cluster import Cluster, cluster_of
-from .redis_lives import REPLICAS, Kept, Lives
+from .redis_lives import Kept, Lives
 from .redis_topology import is_cluster
 
 if TYPE_CHECKING:
@@ -148,11 +148,15 @@ class Store:
         replies: list[Any] = self.call(("MULTI",), *commands, ("EXEC",))[-1]
         return replies
 
-    def has_replica(self, key: str) -> bool:
-        """Whether the node of this key has a replica, if it is one of a cluster: see `Cluster.has_replica`.
-        To be called within `edge`."""
+    def call_and_wait(self, command: tuple[Any, ...], seconds: float) -> tuple[Any, bool]:
+        """See `Cluster.call_and_wait`; a single server waits for nobody. To be called within `edge`."""
         client = self.client()
-        return isinstance(client, Cluster) and client.has_replica(key)
+        if isinstance(client, Cluster):
+            return client.call_and_wait(command, seconds)
+        return send(client, command)[0], True
+
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -194,26 +198,21 @@ class Script:
 
     def __call__(self, keys: list[str], args: list[Any]) -> Any:
         """Runs it. One round trip, two the first time. Raises the store's `unavailable` and `refused`."""
-        return self._call(keys, args)[0]
+        [reply] = self._sent(keys, args, lambda command: self.store().call(command))
+        return reply
 
-    def kept(self, keys: list[str], args: list[Any], seconds: float) -> tuple[Any, bool]:
-        """The same; and whether a replica, if there is one, has what was written. Waits so long for that, and
-        not where nothing is written."""
-        with self.store().edge():
-            has_replica = self.store().has_replica(keys[0])
-        if not has_replica:
-            return self(keys, args), True
-        answer, replicas = self._call(keys, args, ("WAIT", REPLICAS, int(seconds * 1_000)))
-        return answer, replicas >= REPLICAS
+    def and_wait(self, keys: list[str], args: list[Any], seconds: float) -> tuple[Any, bool]:
+        """The same, and whether replicas have what it wrote: see `Cluster.call_and_wait`."""
+        return self._sent(keys, args, lambda command: self.store().call_and_wait(command, seconds))
 
-    def _call(self, keys: list[str], args: list[Any], *more: tuple[Any, ...]) -> list[Any]:
+    def _sent(self, keys: list[str], args: list[Any], send: Callable[[tuple[Any, ...]], Answer]) -> Answer:
         store = self.store()
         with store.edge():
             by_hash, by_text = self.commands(store.client(), keys, args)
             try:
-                return store.call(by_hash, *more)
+                return send(by_hash)
             except NoScriptError:
-                return store.call(by_text, *more)
+                return send(by_text)
 
     def many(self, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
         """The results of many calls, errors of single ones among them. One round trip, in a cluster one per

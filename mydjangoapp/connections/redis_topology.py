@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
+from contextlib import suppress
 from functools import lru_cache
 from random import sample
 from threading import Lock
@@ -13,17 +15,21 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster, get_node_name
-from redis.exceptions import ConnectionError, RedisClusterException, TimeoutError
+from redis.exceptions import ConnectionError, RedisClusterException, RedisError
 from redis.retry import Retry
 
 from .hash_tags import SLOTS
 from .redis_client import CONNECT_SECONDS
 from .redis_lives import Lives
 
+logger = logging.getLogger(__name__)
+
 SCHEMES = ("redis+cluster", "rediss+cluster")
 ASK_SECONDS = 0.25  # for what one node says; a black hole is not to cost more
 REST_SECONDS = 1.0  # after no node has answered
 REFRESH_SECONDS = 0.1  # between two looks at the topology, however many callers are redirected
+# The last: of redis-py, where the node that it asks knows no other (it was reset).
+_PROBLEMS = (RedisClusterException, RedisError, IndexError)
 
 
 def is_cluster(url: str) -> bool:
@@ -81,23 +87,25 @@ class Topology:
         return [(numbers.index(number), node) for number, node in enumerate(nodes)]
 
     def refresh(self) -> None:
-        """Asks again, for a second at most. Keeps what is known if no node answers, and then lets nobody ask
-        for a second."""
+        """Asks again. Keeps what is known if no node answers; then nobody asks for a second."""
         manager = self._cluster().nodes_manager
         with self._lock:
             if time.monotonic() < self._ask_from:
                 return
             known = dict(manager.startup_nodes)
+            pause = REST_SECONDS
             try:
                 node = self._one_that_answers([Node(each.host, each.port) for each in known.values()])
                 name = get_node_name(*node)
                 manager.startup_nodes = {name: known[name]}
                 manager.initialize()
-                self._owners = None
-                self._ask_from = time.monotonic() + REFRESH_SECONDS
-            except (RedisClusterException, ConnectionError, TimeoutError):
+                pause = REFRESH_SECONDS
+            except _PROBLEMS as error:
+                logger.warning("nobody tells where the slots of the cluster are: %s", error)
                 manager.startup_nodes = known
-                self._ask_from = time.monotonic() + REST_SECONDS
+            finally:
+                self._owners = None
+                self._ask_from = time.monotonic() + pause
 
     def _cluster(self) -> RedisCluster:
         if self._asked is None:
@@ -114,12 +122,10 @@ class Topology:
         for node in sample(nodes, len(nodes)):
             if time.monotonic() > give_up_at:
                 break
-            try:
+            with suppress(RedisError):
                 if self._is_well(node):
                     return node
                 cut_off = node
-            except (ConnectionError, TimeoutError):
-                continue
         if cut_off is None:
             raise ConnectionError("no node of the cluster answers")
         return cut_off
@@ -136,9 +142,8 @@ class Topology:
         parts = self._parts
         if time.monotonic() < self._ask_from:
             raise ConnectionError("no node of the cluster answered a moment ago")
-        self._ask_from = time.monotonic() + REST_SECONDS
         try:
-            cluster = RedisCluster(
+            return RedisCluster(
                 startup_nodes=[ClusterNode(*self._one_that_answers(nodes_named(parts)))],
                 require_full_coverage=False,
                 protocol=2,
@@ -147,11 +152,11 @@ class Topology:
                 ssl=parts.scheme == "rediss+cluster",
                 socket_timeout=CONNECT_SECONDS,
                 socket_connect_timeout=CONNECT_SECONDS,
+                retry=Retry(NoBackoff(), 0),
             )
-        except RedisClusterException as error:
+        except _PROBLEMS as error:
+            self._ask_from = time.monotonic() + REST_SECONDS
             raise ConnectionError(str(error)) from error
-        self._ask_from = 0.0
-        return cluster
 
     def url_of(self, node: Node) -> str:
         """The URL of one node."""

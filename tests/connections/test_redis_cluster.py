@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +14,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from devtools.cluster import ClusterServers, client_of
-from devtools.servers import RedisServer, wait_until
+from devtools.servers import RedisServer, free_port, wait_until
 from mydjangoapp.connections import redis_topology
 from mydjangoapp.connections.redis_server import Store
 from mydjangoapp.exceptions import FeedsRefused, FeedsUnavailable
@@ -165,6 +167,45 @@ def test_a_cluster_that_is_away(tmp_path: Any) -> None:
     store = store_of(servers)
     with pytest.raises(FeedsUnavailable, match="REDIS_URL"), store.edge():
         store.client().get("key:1")
+
+
+def test_nodes_that_never_answer_are_not_asked_again_and_again() -> None:
+    with ExitStack() as stack:
+        holes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        for hole in holes:
+            hole.setblocking(False)
+        url = f"redis+cluster://{','.join(f'127.0.0.1:{hole.getsockname()[1]}' for hole in holes)}/"
+        store = Store("feeds' Redis", "REDIS_URL", url, 0.5, FeedsUnavailable, FeedsRefused)
+        with pytest.raises(FeedsUnavailable, match="no node of the cluster answers"), store.edge():
+            store.client().get("key:1")
+        assert [asked(hole) for hole in holes] == [1, 1, 1]
+        with pytest.raises(FeedsUnavailable, match="a moment ago"), store.edge():
+            store.client().get("key:1")
+        assert [asked(hole) for hole in holes] == [0, 0, 0]
+
+
+def asked(hole: socket.socket) -> int:
+    """How many have connected since the last call."""
+    number = 0
+    with suppress(BlockingIOError):
+        while True:
+            hole.accept()[0].close()
+            number += 1
+    return number
+
+
+def test_a_node_that_is_cut_off_is_not_asked_where_slots_are(tmp_path: Any) -> None:
+    """Nor one that knows no others: it was reset."""
+    with (
+        ClusterServers(tmp_path / "cluster") as servers,
+        RedisServer.at(
+            tmp_path / "reset", options=["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+        ) as alone,
+    ):
+        url = f"redis+cluster://127.0.0.1:{alone.port},127.0.0.1:{servers.primaries[0].port}/"
+        for number in range(4):
+            topology = redis_topology.Topology(f"{url}?{number}")  # in a random order
+            assert len(topology.primaries()) == 3
 
 
 def test_a_url_with_a_password_is_not_shown() -> None:

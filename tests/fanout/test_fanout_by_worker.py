@@ -160,6 +160,6 @@ def test_workers_share_a_chain_on_a_cluster(
 
     wait_until(is_done, seconds=60, what="it is carried")
     assert outcome(photo, present) == ALL_ONCE
-    assert 1 < most <= 4
+    assert most <= 4
     shares = [runs(TASK, worker) for worker in both]
     assert min(shares) > 0 and sum(shares) >= 100

@@ -87,7 +87,7 @@ def test_a_node_stands_still(trial: Trial, workers: Workers, which: str) -> None
 
 
 @pytest.mark.row(17, "a node sleeps on pushes of a worker that dies", "everyone once, by another worker")
-@pytest.mark.parametrize("seconds", [0.5, 6], ids=["wakes before the fence", "wakes behind it"])
+@pytest.mark.parametrize("seconds", [0.5, 6], ids=["wakes soon", "wakes behind the fence"])
 def test_a_node_sleeps_on_pushes_of_a_dead_worker(trial: Trial, workers: Workers, seconds: float) -> None:
     """Another takes the batch over, and looks; when the node wakes, the dead one's pushes are the first that
     it reads."""

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from devtools.cluster import ClusterServers, client_of
+from devtools.cluster import NODE_TIMEOUT, ClusterServers, client_of
 from devtools.servers import RedisServer, Server, wait_until
 from mydjangoapp import graph
 from mydjangoapp.homefeed import feeds_redis, keys
 from mydjangoapp.models import FanOut
 from tests import servers
 from tests.checker import ALL_ONCE, Outcome, counters, has_ended, outcome
-from tests.clusters import primaries
+from tests.clusters import primaries, wait_patiently
 from tests.faults.trial import SLOW, Trial
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
@@ -77,6 +77,8 @@ def test_redis_is_killed_and_loses_its_last_writes(
     chance = random.Random(seed + number)  # noqa: S311  # to be repeated, not to be secret
     trial.follow()
     server = redis_server if isinstance(redis_server, RedisServer) else chance.choice(primaries(redis_server))
+    if isinstance(redis_server, ClusterServers):
+        wait_patiently(redis_server.servers)  # or a replica might save what is to be lost
     all_on_disk(server)
     file = append_only_file(server)
     sizes = deque([(time.monotonic() - 9, file.stat().st_size)])
@@ -90,6 +92,8 @@ def test_redis_is_killed_and_loses_its_last_writes(
     print(f"lost {lost:,} bytes")
     trial.healed()
     trial.judge()
+    if isinstance(redis_server, ClusterServers):
+        wait_patiently(redis_server.servers, NODE_TIMEOUT)
 
 
 @ONE_SERVER

@@ -143,6 +143,7 @@ def test_whoever_begins_anew_waits_for_claims_that_the_hash_no_longer_shows(redi
     from_its_link: Any = delivery.begin(Message(1, AUTHOR, 10), Beginning(guard=True))
     assert (from_its_link.verdict, from_its_link.is_guarded) == (Verdict.START, True)
     assert (from_its_link.start, from_its_link.wait) == (0, FENCE)
+    assert claim(1, 10).wait > 0, "and so does the batch behind it"
 
 
 def test_two_who_know_no_fence_push_twice() -> None:

@@ -8,9 +8,9 @@ an answer that did not come, a batch that is taken over - waits until the fence 
 looking. So nobody gets a second copy, however long a call sleeps in a stopped server's buffer. No clocks are
 compared; none may be set back by seconds while a batch is under way.
 
-A primary that is cut off from the others may grant claims that its replica, which has taken its place
-meanwhile, never hears of. So a batch is pushed without looking only where a replica, if there is one, has
-its claim: whoever claims the same batch there then takes it over.
+A primary that is cut off from the others may grant claims of which the replica that has taken its place
+never hears. So a batch is pushed without looking only where all replicas, if there are any, have its claim:
+then it is taken over there, and not claimed anew.
 
 Followers whose node does not answer at all are left over (`leftovers.py`), and the chain goes on.
 """
@@ -45,7 +45,7 @@ from .slices import Status
 logger = logging.getLogger(__name__)
 
 READ_AT_ONCE = 2_500  # followers; reaching an index of a long list takes time by itself
-KEPT_SECONDS = 0.1  # within which a replica has a claim, unless it lags
+REPLICA_SECONDS = 0.1  # within which a replica has a claim, unless it lags
 MARGIN_SECONDS = 0.05  # longer than the clocks of two machines part in three seconds
 
 
@@ -104,7 +104,7 @@ def _claim(message: Message, beginning: Beginning | None) -> Batch:
     arguments += ["" if ledger.pull_above is None else ledger.pull_above, int(not message.retried)]
     arguments += [conf.BATCHES_IN_FLIGHT, FENCE_SECONDS]
     void_at = time.monotonic() + FENCE_SECONDS  # not later than the author's node says
-    answer, is_kept = scripts.claim_batch.kept(names, arguments, KEPT_SECONDS)
+    answer, is_kept = scripts.claim_batch.and_wait(names, arguments, REPLICA_SECONDS)
     *figures, generation, is_guarded, wait, link, left = answer
     return claim_from(
         message,

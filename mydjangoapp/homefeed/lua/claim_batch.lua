@@ -10,8 +10,8 @@
 --
 -- Fields of the hash as claim.lua has them, and: cursor (next follower whom no batch has), open (see
 -- open_batches.lua), run (this server's life in which the batch before was claimed), sent (the cursor for which
--- a message was sent), done (followers whose batches are committed), fence (until when claims that this server
--- has lost may still push).
+-- a message was sent), done (followers whose batches are committed), fence (until when claims of which it does
+-- not know may still push).
 --
 -- A batch that is claimed for the first time may push without looking, until `fence` seconds later. Whoever
 -- takes it over waits for that and looks. After a restart or fail-over of this server, which may have taken
@@ -53,7 +53,10 @@ if not cursor or lost_its_list then
   if attempts_before >= max_attempts then return refused('exhausted', length, attempts_before) end
   guard = guard or lost_its_list
   local stop = math.min(batch, length)
-  local has_claims = lost_its_list or asked > 0  -- of before, which may still push
+  -- Claims of before, which a crash or a rewrite of the list has taken back, may still push. No others have
+  -- been granted since this server began.
+  local is_young = tonumber(string.match(told, 'uptime_in_seconds:(%d+)')) <= fence
+  local has_claims = lost_its_list or asked > 0 or (guard and is_young)
   local void = guard and not has_claims and 0 or now + fence
   local enqueue = stop < length and in_flight > 1 and stop or -1
   redis.call('DEL', fanout, left_set)
@@ -61,6 +64,7 @@ if not cursor or lost_its_list then
     'author', author, 'total', length, 'reached', 0, 'gone', 0, 'refused', 0, 'done', 0, 'started', now,
     'beat', now, 'synced', now, 'attempts', attempts_before + 1, 'attempted', 0, 'run', run, 'sent', enqueue,
     'open', as_text({{start = 0, stop = stop, token = nonce, claimed = now, void = void}}))
+  if has_claims then redis.call('HSET', fanout, 'fence', string.format('%.6f', now + fence)) end
   redis.call('SADD', under_way, photo)
   return {'start', 0, stop, 0, 0, 0, length, attempts_before + 1, tostring(now), generation, guard and 1 or 0,
     has_claims and tostring(fence) or '0', enqueue, ''}
