@@ -211,7 +211,6 @@ def test_a_move_breaks_off_half_way(trial: Trial, workers: Workers, redis: Any) 
     assert floors <= {b"1", None}, "a feed that could not be written whole is read from SQL"
 
 
-@pytest.mark.slow
 @pytest.mark.row(17, "a node of the cluster is away for 60 s", "everyone once, when it is back")
 def test_a_node_is_away_for_a_minute(trial: Trial, workers: Workers) -> None:
     """Longer than leases, fences and retries. The others get the photo, and one that is uploaded meanwhile,
