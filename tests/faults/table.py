@@ -14,12 +14,12 @@ from devtools.servers import ROOT
 
 HEAD = """# Reliability
 
-Written by the fault suite itself (`make reliability`), from the runs named below: real redis-server,
-Redis Cluster, RabbitMQ, PostgreSQL, Celery workers and web processes, killed, stopped, filled up and cut off. The checker's
-words are [Jepsen's](https://jepsen.io): over followers who were there throughout, *lost* did not get the
-photo, *doubled* got it more than once, *unexpected* got it and should not have. *Runs*: task runs of the
-chain or chains, at most over the runs of a row. *Recovery*: seconds from the end of the fault until the
-ledger says so, at most; the lease is 3 s in these tests, and lease + 30 s is allowed.
+Written by the fault suite itself (`make reliability`), from the runs named below: real redis-server (one,
+and a cluster), RabbitMQ, PostgreSQL, Celery workers and web processes, killed, stopped, filled up and cut
+off. The checker's words are [Jepsen's](https://jepsen.io): over followers who were there throughout, *lost*
+did not get the photo, *doubled* got it more than once, *unexpected* got it and should not have. *Runs*: task
+runs of the chain or chains, at most over the runs of a row. *Recovery*: seconds from the end of the fault
+until the ledger says so, at most; the lease is 3 s in these tests, and lease + 30 s is allowed.
 """
 
 NAIVE = """## A naive chain under the same faults
