@@ -35,16 +35,7 @@ from redis.exceptions import (
 
 from .hash_tags import slot_of
 from .redis_client import breaker_of, client_of, send
-from .redis_lives import (
-    Kept,
-    Lives,
-    keeps,
-    life_of,
-    remember,
-    remembered,
-    replicas,
-    scan,
-)
+from .redis_lives import Kept, Lives, keeps, life_of, remember, remembered, replicas, scan
 from .redis_topology import Node, Topology, topology_of
 
 if TYPE_CHECKING:

@@ -93,10 +93,10 @@ def test_redis_is_killed_and_loses_its_last_writes(
     server.start()
     all_on_disk(server)  # as docs/OPERATING.md says, after a file that was cut
     print(f"lost {lost:,} bytes")
-    trial.healed()
-    trial.judge()
     if isinstance(redis_server, ClusterServers):
         wait_patiently(redis_server.servers, NODE_TIMEOUT)
+    trial.healed()
+    trial.judge()
 
 
 @ONE_SERVER

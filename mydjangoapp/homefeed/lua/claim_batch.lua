@@ -53,8 +53,8 @@ if not cursor or lost_its_list then
   if attempts_before >= max_attempts then return refused('exhausted', length, attempts_before) end
   guard = guard or lost_its_list
   local stop = math.min(batch, length)
-  -- Claims of before, which a crash or a rewrite of the list has taken back, may still push. No others have
-  -- been granted since this server began.
+  -- Claims that a crash or a rewrite of the list has taken back may still push. Of a first message that is
+  -- only so right after this server was started.
   local is_young = tonumber(string.match(told, 'uptime_in_seconds:(%d+)')) <= fence
   local has_claims = lost_its_list or asked > 0 or (guard and is_young)
   local void = guard and not has_claims and 0 or now + fence
