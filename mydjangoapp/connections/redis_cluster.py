@@ -35,7 +35,9 @@ from redis.exceptions import (
 
 from .hash_tags import slot_of
 from .redis_client import breaker_of, client_of, send
+from .redis_commands import OF_ALL_NODES, OF_EACH_KEY, Command, key_of, keys_of
 from .redis_lives import Kept, Lives, keeps, life_of, remember, remembered, replicas, scan
+from .redis_pipeline import Pipeline
 from .redis_topology import Node, Topology, topology_of
 
 if TYPE_CHECKING:
@@ -46,14 +48,8 @@ logger = logging.getLogger(__name__)
 LIVES_SECONDS = 1.0
 REPLICAS_SECONDS = 1.0  # no replica takes a place so soon after it has got its data
 AGAIN_SECONDS = 0.02  # before a command is sent again while its slot moves or its node is voted for
-_OF_ANY_NODE = frozenset({"PING", "INFO", "TIME", "CONFIG GET", "COMMAND INFO"})
-_OF_ALL_NODES = frozenset(
-    {"FLUSHALL", "FLUSHDB", "SCRIPT LOAD", "SCRIPT FLUSH", "CONFIG SET", "DBSIZE", "KEYS"}
-)
-_OF_EACH_KEY = frozenset({"DEL", "UNLINK", "EXISTS", "MGET"})
 _REDIRECTIONS = (AskError, TryAgainError, ClusterDownError, ReadOnlyError)  # MOVED is an AskError there
 
-Command = tuple[Any, ...]
 Answer = TypeVar("Answer")
 
 
@@ -61,18 +57,6 @@ Answer = TypeVar("Answer")
 def cluster_of(url: str, timeout: float, retries: int, *, in_haste: bool = False) -> Cluster:
     """The client of the cluster at this URL; its nodes' are made as `redis_client.client_of` says."""
     return Cluster(url, timeout, retries, in_haste=in_haste)
-
-
-def key_of(command: Command) -> str | bytes | None:
-    """The key, the first of several, by which a command is sent to a node; None if it has none."""
-    name = command[0]
-    if name in _OF_ANY_NODE or name in _OF_ALL_NODES:
-        return None
-    if name in ("EVAL", "EVALSHA"):
-        return command[3]  # type: ignore[no-any-return]
-    if name == "XREADGROUP":
-        return command[command.index(b"STREAMS") + 1]  # type: ignore[no-any-return]
-    return command[1]  # type: ignore[no-any-return]
 
 
 class Cluster(CoreCommands):
@@ -178,18 +162,18 @@ class Cluster(CoreCommands):
 
     def pipeline(self, transaction: bool = True) -> Pipeline:
         """As redis-py has it; a transaction has keys of one slot. One round trip per node."""
-        return Pipeline(self, transaction)
+        return Pipeline(self.run, self._where, transaction)
 
     def execute_command(self, *command: Any, **options: Any) -> Any:
         """Runs one command where its key is. One round trip."""
         name = command[0]
-        if name in _OF_ALL_NODES:
+        if name in OF_ALL_NODES:
             self.topology.refresh()
             replies = [client.execute_command(*command, **options) for client in self.nodes()]
             if name in ("DBSIZE", "KEYS"):
                 return sum(replies, replies[0] * 0)
             return replies[0]
-        if name in _OF_EACH_KEY and len(command) > 2:
+        if name in OF_EACH_KEY and len(command) > 2:
             replies = self.run([((name, key), options) for key in command[1:]])
             return [one for [one] in replies] if name == "MGET" else sum(replies)
         return self._where(key_of(command), lambda client, asking: _one(client, command, options, asking))
@@ -243,7 +227,7 @@ class Cluster(CoreCommands):
         Commands without a key go where the one after them goes, the last where the one before. With
         `raises=False` an error of a command is its reply, also where its node does not answer.
         """
-        keys = _filled([key_of(command) for command, _ in commands])
+        keys = keys_of([command for command, _ in commands])
         of_node: defaultdict[Node, list[int]] = defaultdict(list)
         for index, key in enumerate(keys):
             of_node[self._owner(key)].append(index)
@@ -332,16 +316,6 @@ class Cluster(CoreCommands):
         return self.topology.primaries()[0] if key is None else self.topology.owner(slot_of(key))
 
 
-def _filled(keys: list[Any]) -> list[Any]:
-    """The same; in the place of each None the key after it, or the last."""
-    following = next((key for key in reversed(keys) if key is not None), None)
-    filled = []
-    for key in reversed(keys):
-        following = following if key is None else key
-        filled.append(following)
-    return filled[::-1]
-
-
 def _one(client: Redis, command: Command, options: dict[str, Any], asking: bool) -> Any:
     if not asking:
         return client.execute_command(*command, **options)
@@ -349,33 +323,3 @@ def _one(client: Redis, command: Command, options: dict[str, Any], asking: bool)
     pipeline.execute_command("ASKING")
     pipeline.execute_command(*command, **options)
     return pipeline.execute()[1]
-
-
-class Pipeline(CoreCommands):
-    """Collects commands and runs them together, see `Cluster.pipeline`."""
-
-    def __init__(self, cluster: Cluster, transaction: bool) -> None:
-        self._event_dispatcher: Any = None
-        self._cluster = cluster
-        self._transaction = transaction
-        self._commands: list[tuple[Command, dict[str, Any]]] = []
-
-    def execute_command(self, *command: Any, **options: Any) -> Pipeline:
-        """Adds a command."""
-        self._commands.append((command, options))
-        return self
-
-    def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """The replies of all commands."""
-        if not self._transaction:
-            return self._cluster.run(self._commands, raises=raise_on_error)
-        key = next(key for command, _ in self._commands if (key := key_of(command)) is not None)
-        return self._cluster._where(key, lambda client, asking: self._execute(client, asking, raise_on_error))
-
-    def _execute(self, client: Redis, asking: bool, raise_on_error: bool) -> list[Any]:
-        if asking:
-            raise TryAgainError("the slot of this transaction moves")
-        pipeline = client.pipeline(transaction=True)
-        for command, options in self._commands:
-            pipeline.execute_command(*command, **options)
-        return pipeline.execute(raise_on_error=raise_on_error)
