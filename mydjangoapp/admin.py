@@ -40,7 +40,7 @@ class PhotoForm(ModelForm):  # type: ignore[type-arg]  # generic in the stubs on
 
     class Meta:
         model = Photo
-        fields = ("user", "circle", "description", "photo_url", "image")
+        fields = ("user", "circle", "description", "photo_url", "image", "alt_text")
 
     def clean_circle(self) -> Any:
         circle = self.cleaned_data.get("circle")

@@ -81,6 +81,11 @@ def photo_deleted(photo_id: int, author_id: UserId, file: str) -> None:
     _change([PendingChange(verb=Verb.DELETED, photo_id=photo_id, author_id=author_id, file=file)])
 
 
+def files_left(files: Iterable[str]) -> None:
+    """Has files removed some seconds after the transaction commits."""
+    write(PendingChange(verb=Verb.FILE, file=file) for file in files)
+
+
 def like_changed(user_id: UserId, photo_id: int) -> None:
     """Shows the new count, and whether the user likes the photo, when the transaction commits."""
     _change([PendingChange(verb=Verb.LIKES, user_id=user_id, photo_id=photo_id)])
@@ -210,6 +215,8 @@ def _apply(change: PendingChange) -> bool:
             if not get_user_model()._base_manager.using(database.writer()).filter(pk=user_id).exists():
                 followers.forget(user_id)
             return row_cache.changed(rows.AUTHORS.name, user_id)
+        case Verb.FILE:
+            return _remove_file(change.file)
         case Verb.CIRCLE:
             projection.forget(change.circle_id or 0)
         case Verb.IMPORTED:
@@ -267,6 +274,6 @@ def _remove_file(file: str) -> bool:
         model = get_photo_model()
         model._meta.get_field(model.FILE_FIELD).storage.delete(file)
     except Exception as error:  # each storage raises its own
-        logger.error("the file %s of a deleted photo is still there: %s", file, error)
+        logger.error("the file %s, which no photo needs, is still there: %s", file, error)
         return False
     return True

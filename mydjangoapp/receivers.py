@@ -10,11 +10,11 @@ from django.db.models import F, Model
 from django.db.models.functions import Greatest
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 
-from . import domain_events, failpoints, outbox, tasks
+from . import domain_events, failpoints, outbox, pictures, tasks
 from .connections import database
 from .fanout import ledger
 from .graph.departure import user_leaves
-from .models import AbstractPhoto, Circle, CircleMembership, PendingChange, get_photo_model
+from .models import AbstractPhoto, Circle, CircleMembership, PendingChange, Picture, get_photo_model
 from .photos import new_files
 
 
@@ -22,8 +22,10 @@ def connect() -> None:
     """Connects all of them; may be called again."""
     receivers: list[tuple[Any, Any, Any]] = [
         (pre_save, row_is_saved, None),
+        (pre_save, photo_is_saved, get_photo_model()),
         (post_save, photo_was_saved, get_photo_model()),
         (post_delete, photo_was_deleted, get_photo_model()),
+        (post_delete, picture_was_deleted, Picture),
         (pre_save, user_is_saved, settings.AUTH_USER_MODEL),
         (post_save, user_was_saved, settings.AUTH_USER_MODEL),
         (pre_delete, user_is_deleted, settings.AUTH_USER_MODEL),
@@ -40,6 +42,11 @@ def row_is_saved(sender: Any, instance: Model, **_: Any) -> None:
     new_files.note(instance)
 
 
+def photo_is_saved(sender: type[AbstractPhoto], instance: AbstractPhoto, **_: Any) -> None:
+    """Looks at its file before it is stored: afterwards nobody has its content at hand."""
+    pictures.measure(instance)
+
+
 def photo_was_saved(
     sender: type[AbstractPhoto], instance: AbstractPhoto, created: bool, raw: bool, **_: Any
 ) -> None:
@@ -47,6 +54,8 @@ def photo_was_saved(
 
     Fixtures (`raw`) bring rows of their own.
     """
+    if not raw:
+        pictures.note(instance, tasks.enqueue_sizes)
     if not created:
         outbox.photos_changed(instance.pk)
     elif not raw:
@@ -68,6 +77,11 @@ def photo_was_deleted(sender: Any, instance: AbstractPhoto, **_: Any) -> None:
     outbox.photo_deleted(instance.pk, instance.author_key, instance.file_name)
     domain_events.photo_deleted(instance)
     database.on_commit(partial(failpoints.reach, "deleted", instance.pk))
+
+
+def picture_was_deleted(sender: type[Picture], instance: Picture, **_: Any) -> None:
+    """Has the smaller files removed, once that is committed."""
+    outbox.files_left(pictures.files_of(instance))
 
 
 def user_is_saved(sender: Any, instance: Any, raw: bool, update_fields: Any = None, **_: Any) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from celery import shared_task
 from celery.signals import worker_ready
 
-from . import failpoints
+from . import failpoints, pictures
 from .circles import rebuild
 from .conf import conf
 from .connections import broker
@@ -103,6 +103,13 @@ def rebuild_photos_of(user_id: Any) -> None:
     _try("the list is rebuilt with the author's next photo", lambda: rebuild.rebuild_author(user_id))
 
 
+@shared_task(name="mydjangoapp.tasks.make_sizes", **LATE)
+def make_sizes(photo_id: int, attempt: int) -> None:
+    """Makes the smaller files of a photo's file. They take a worker longer than most fan-outs: a busy site
+    routes this task to a queue of its own (docs/OPERATING.md)."""
+    _try("the sizes of a photo have to wait", lambda: pictures.make(photo_id, attempt))
+
+
 @shared_task(name="mydjangoapp.tasks.prune", **LATE)
 def prune() -> None:
     """Deletes what is no longer needed (see `ops/pruning.py`). Beat sends it every hour."""
@@ -156,7 +163,7 @@ def rescue_fanouts() -> None:
         is_redis_there = True
     except FeedError:
         is_redis_there = False
-    recovered = recovery.recover(enqueue, enqueue_removal, seconds=OUTBOX_SECONDS)
+    recovered = recovery.recover(enqueue, enqueue_removal, enqueue_sizes, seconds=OUTBOX_SECONDS)
     if is_redis_there:  # without it nobody could tell that one message is enough; beat sends the next
         _try("the next rescue settles the rest", lambda: _follow_up(recovered.settled))
         if recovered.look_again:
@@ -184,3 +191,8 @@ def enqueue(photo_id: int, user_id: UserId, cursor: int = 0) -> bool:
 def enqueue_removal(photo_id: int, user_id: UserId, cursor: int = 0) -> bool:
     """Sends the message of one link of a removal. Never raises."""
     return broker.send(remove_from_homefeed, photo_id, broker.plain(user_id), cursor)
+
+
+def enqueue_sizes(photo_id: int, attempt: int) -> bool:
+    """Sends the message that has the sizes of a photo made. Never raises: it is sent again if it is lost."""
+    return broker.send(make_sizes, photo_id, attempt)

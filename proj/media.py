@@ -5,7 +5,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.static import serve
 
-SAFE = {"image/jpeg", "image/png", "image/webp"}
+SAFE = {"image/jpeg", "image/png", "image/webp", "image/avif"}
 
 
 def media(request: HttpRequest, path: str) -> HttpResponseBase:

@@ -89,6 +89,12 @@ class UploadSerializer(UploadFields):
         help_text="http or https; never fetched by the server",
     )
     image = serializers.FileField(required=False, help_text="JPEG, PNG or WebP")
+    alt_text = TextField(
+        max_length=Photo.ALT_TEXT_LENGTH,
+        required=False,
+        allow_blank=True,
+        help_text="what the picture shows, for people who do not see it",
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("photo_url" in attrs) == ("image" in attrs):
@@ -163,8 +169,23 @@ class MoreSerializer(serializers.Serializer[Any]):
     url = serializers.URLField(help_text="all photos of the author")
 
 
+class SizeSerializer(serializers.Serializer[Any]):
+    """A smaller file of the same picture, for a `srcset`."""
+
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    type = serializers.ChoiceField(choices=["image/avif", "image/webp"])
+    url = serializers.URLField()
+
+
 class EntrySerializer(_PhotoFields):
     """A photo in a page."""
+
+    alt_text = serializers.CharField(help_text="what the picture shows; empty if its author has not said")
+    width = serializers.IntegerField(allow_null=True, help_text="pixels; null for a photo kept elsewhere")
+    height = serializers.IntegerField(allow_null=True)
+    placeholder = serializers.CharField(help_text="a tiny picture as a data: URL, or empty")
+    sizes = SizeSerializer(many=True, help_text="empty until they are made")
 
     author = AuthorSerializer()
     like_count = serializers.IntegerField()

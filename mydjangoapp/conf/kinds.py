@@ -78,6 +78,19 @@ def number(default: int, *, unit: str, why: str, least: int = 1, most: int = 10*
     return Setting(default, unit=unit, why=why, parse=int, problem=problem)
 
 
+def numbers(*default: int, unit: str, why: str, most: int) -> Setting[Sequence[int]]:
+    def problem(value: Any) -> str | None:
+        are_whole = isinstance(value, list | tuple) and all(type(one) is int for one in value)
+        if not are_whole or not all(1 <= one <= most for one in value):
+            return f"must be a list of whole numbers of {unit} from 1 to {most:,}, not {value!r}"
+        return None
+
+    def parse(text: str) -> Sequence[int]:
+        return tuple(int(word) for word in text.split())
+
+    return Setting(default, unit=unit, why=why, parse=parse, problem=problem)
+
+
 def number_or_none(*, unit: str, why: str, least: int = 1) -> Setting[int | None]:
     def problem(value: Any) -> str | None:
         if value is None:

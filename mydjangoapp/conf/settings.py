@@ -16,6 +16,7 @@ from .kinds import (
     field_problem,
     number,
     number_or_none,
+    numbers,
     on_unfollow_problem,
     parse_topics,
     prefix_problem,
@@ -262,6 +263,22 @@ class Conf:
         why="largest width times height of a JPEG or PNG that is decoded; fewer where a pixel takes more "
         "memory: WebP (a quarter), CMYK (two thirds), progressive JPEG (four fifths). All images that a "
         "process decodes at once take at most 8 bytes times this: 400 MB",
+    )
+    PICTURE_WIDTHS = numbers(
+        320,
+        640,
+        1_280,
+        unit="pixels",
+        most=16_383,
+        why="widths of the smaller files that a task makes of each image; none is larger than the original. "
+        "Empty: none are made. In the environment `320 640`",
+    )
+    FILE_URL_SECONDS = number(
+        900,
+        unit="seconds",
+        most=10**7,
+        why="for how long the URL of a stored file is given out again, so that browsers know what they have. "
+        "Where a storage signs URLs, less than half of the time that they count",
     )
     UPLOAD_RATE: Setting[str | None] = Setting(
         "600/min",

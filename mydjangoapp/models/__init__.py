@@ -12,6 +12,7 @@ from .past_follow import PastFollow
 from .pending_change import PendingChange
 from .photo import Photo
 from .photo_model import author_column, author_is, get_photo_model, photo_model_name
+from .picture import Picture
 from .publication import Publication
 from .upload_key import UploadKey
 from .user_id import UserId
@@ -29,6 +30,7 @@ __all__ = [
     "PastFollow",
     "PendingChange",
     "Photo",
+    "Picture",
     "Publication",
     "UploadKey",
     "UserId",

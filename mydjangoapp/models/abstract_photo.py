@@ -94,7 +94,17 @@ class AbstractPhoto(models.Model):
 
     @property
     def url(self) -> str:
-        """Where the picture is, absolute or relative to the site; empty if the model does not say."""
+        """Where the picture is, absolute or relative to the site; empty if there is none.
+
+        A model that overrides it has its answer kept in the cache; otherwise the URL of `FILE_FIELD` is made
+        for each page, so that a storage may sign it.
+        """
+        file = getattr(self, self.FILE_FIELD) if self.FILE_FIELD else None
+        return str(file.url) if file else self.outer_url
+
+    @property
+    def outer_url(self) -> str:
+        """Where the picture is if it is kept elsewhere; empty if it is not."""
         return ""
 
     @property

@@ -21,6 +21,7 @@ class PendingChange(models.Model):
     | author | `user` has another name, or was deleted | user |
     | likes | `user` likes the photo `photo_id`, or no longer does | user, photo_id |
     | circle | the circle `circle_id` was deleted | circle_id |
+    | file | this `file` stands for a photo no more; nobody waits for its end | file |
     """
 
     class Verb(models.TextChoices):
@@ -33,6 +34,7 @@ class PendingChange(models.Model):
         LIKES = "likes"
         DELETED = "deleted"
         CIRCLE = "circle"
+        FILE = "file"
 
     id = models.BigAutoField(primary_key=True)
     verb = models.CharField(max_length=8, choices=Verb.choices)

@@ -33,9 +33,16 @@ class Photo(AbstractPhoto):
     FILE_FIELD: ClassVar[str] = "image"
     DESCRIPTION_LENGTH = 2_000
     URL_LENGTH = 2_000
+    ALT_TEXT_LENGTH = 1_500
 
     description = models.CharField(max_length=DESCRIPTION_LENGTH)
     photo_url = models.URLField(max_length=URL_LENGTH, blank=True)
+    alt_text = models.CharField(
+        max_length=ALT_TEXT_LENGTH,
+        blank=True,
+        db_default="",  # a process of the version before writes rows without it while a site is upgraded
+        help_text="what the picture shows, for people who do not see it",
+    )
     # A FileField: an ImageField would open each file again, and want Pillow of sites that take no images.
     image = models.FileField(upload_to=image_path, blank=True, max_length=100)
     circle = models.ForeignKey(
@@ -62,6 +69,6 @@ class Photo(AbstractPhoto):
         return {"description": self.description, "photo_url": self.url}
 
     @property
-    def url(self) -> str:
-        """Where the picture is: of our own storage if we keep it, else where its author says."""
-        return str(self.image.url) if self.image else self.photo_url
+    def outer_url(self) -> str:
+        """Where its author says that it is."""
+        return self.photo_url

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from .. import outbox
+from .. import outbox, pictures
 from ..connections.patience import Budget
 from ..events import publishing
 from ..exceptions import DATABASE_AWAY, FeedError
@@ -41,12 +41,14 @@ class Recovery:
 def recover(
     enqueue: Enqueue,
     enqueue_removal: Callable[[int, UserId], bool],
+    enqueue_sizes: pictures.Enqueue,
     *,
     seconds: float | None = None,
     by_hand: bool = False,
 ) -> Recovery:
     """Enqueues fan-outs again that have lost their message, settles those that have ended, brings changes
-    into Redis, and publishes events that wait. A step that fails does not keep the next from being done.
+    into Redis, asks again for sizes of photos, and publishes events that wait. A step that fails does not
+    keep the next from being done.
 
     Works on each outbox for at most so many seconds, so that deliveries go on while it catches up.
     """
@@ -76,6 +78,7 @@ def recover(
     tried("no node of the cluster is watched at the moment", losses.watch, None)
     done.voided = in_time("feeds of a node that has lost writes have to wait", losses.make_up_for)
     done.changes = in_time("changes have to wait", outbox.catch_up)
+    tried("sizes of photos have to wait", lambda: pictures.send_due(enqueue_sizes), 0)
     # Also while the feeds' Redis is away: events may be carried by another server.
     done.events = in_time("events have to wait", _send_events)
     return done

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import UploadedFile
@@ -13,13 +16,24 @@ from PIL import Image, ImageCms, ImageOps
 
 from ..conf import conf
 from ..exceptions import BadUpload, UploadsBusy
-from . import decoding
+from . import decoding, preview
 
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 QUALITY = 92  # of JPEG and WebP: no loss that is seen, at about the size that cameras write
 
 
-def clean(upload: UploadedFile[bytes]) -> ContentFile[bytes]:
+class CleanImage(ContentFile):  # type: ignore[type-arg]  # generic in the stubs only
+    """An image of our own making, with its measures in pixels and what a page shows until it is there (see
+    `preview.py`)."""
+
+    def __init__(self, content: bytes, name: str, *, width: int, height: int, placeholder: str) -> None:
+        super().__init__(content, name=name)
+        self.width = width
+        self.height = height
+        self.placeholder = placeholder
+
+
+def clean(upload: UploadedFile[bytes]) -> CleanImage:
     """A fresh file of the same picture: decoded, turned upright, written anew without metadata.
 
     Bytes, format and pixels are checked in this order before anything is decoded. Written anew, in
@@ -33,13 +47,28 @@ def clean(upload: UploadedFile[bytes]) -> ContentFile[bytes]:
             _("The file has more than %(most)s bytes.")
             % {"most": number_format(conf.UPLOAD_MAX_BYTES, force_grouping=True)},
         )
+    with decoded(upload) as (picture, kind):
+        return _written_anew(picture, kind)
+
+
+@contextmanager
+def decoded(file: Any) -> Iterator[tuple[Image.Image, str]]:
+    """The picture in a file, upright and in sRGB, and its format, one of `FORMATS`. For as long as the block
+    runs, its memory is accounted for.
+
+    Raises `BadUpload` naming `image`, also for what goes wrong in the block, and `UploadsBusy`.
+    """
     try:
-        with warnings.catch_warnings(), Image.open(upload, formats=list(FORMATS)) as picture:
+        with warnings.catch_warnings(), Image.open(file, formats=list(FORMATS)) as picture:
             warnings.simplefilter("ignore")  # Pillow's own pixel warning; the limit that counts follows
             _check_before_decoding(picture)
             pixels, kind = picture.width * picture.height, str(picture.format)
             with decoding.memory_for(pixels, kind, picture.mode, progressive=_is_progressive(picture)):
-                return _written_anew(picture)
+                picture.load()
+                ImageOps.exif_transpose(picture, in_place=True)  # a copy would take as much memory again
+                # Phones append a preview or a depth map to a JPEG; Pillow calls that MPO. Its first frame is
+                # the photo.
+                yield _in_srgb(picture), "JPEG" if kind == "MPO" else kind
     except (BadUpload, UploadsBusy):
         raise
     except Image.DecompressionBombError as error:
@@ -60,19 +89,20 @@ def _is_progressive(picture: Image.Image) -> bool:
     return bool(picture.info.get("progressive"))
 
 
-def _written_anew(picture: Image.Image) -> ContentFile[bytes]:
-    # Phones append a preview or a depth map to a JPEG; Pillow calls that MPO. Its first frame is the photo.
-    kind = "JPEG" if picture.format == "MPO" else str(picture.format)
-    picture.load()
-    ImageOps.exif_transpose(picture, in_place=True)  # a copy would take as much memory again
-    clean = _in_srgb(picture)
+def _written_anew(clean: Image.Image, kind: str) -> CleanImage:
     clean.info = {key: clean.info[key] for key in ("transparency",) if key in clean.info}
     out = io.BytesIO()
     if kind == "PNG":
         clean.save(out, kind)
     else:
         clean.save(out, kind, quality=QUALITY, exif=b"", xmp=b"")
-    return ContentFile(out.getvalue(), name=f"image.{FORMATS[kind]}")
+    return CleanImage(
+        out.getvalue(),
+        f"image.{FORMATS[kind]}",
+        width=clean.width,
+        height=clean.height,
+        placeholder=preview.as_data_url(clean),
+    )
 
 
 def _in_srgb(picture: Image.Image) -> Image.Image:

@@ -31,6 +31,8 @@ class Kind:
     load: Callable[[list[Any]], Mapping[Any, Any]]
     as_row: Callable[[Iterable[Any]], Any] = tuple
     """Makes a row of the tuple that is kept of it: a pickle that names no class outlives a new version."""
+    as_tuple: Callable[[Any], tuple[Any, ...]] = tuple
+    """Makes that tuple."""
     together: bool = False
     kept: bool = True
 
@@ -70,7 +72,7 @@ class OneByOne(Wanted):
     def __init__(self, kind: Kind, ids: Iterable[Any]) -> None:
         super().__init__(kind, ids)
         recent = self._all_recent = _recent[kind.name]
-        self._stamps = keys.cached(stamp_name(kind.name), self.ids)
+        self._stamps = stamps(kind.name, self.ids)
         self._recent = {id_: had for id_ in self.ids if (had := recent.get(id_))}
         unknown = [id_ for id_ in self.ids if id_ not in self._recent]
         self._entries = keys.cached(kind.name, unknown) if unknown else {}
@@ -106,7 +108,7 @@ class OneByOne(Wanted):
         for id_, row in loaded.items():
             stamp = found.get(self._stamps[id_])
             if row is not None and stamp is not None:
-                entries[keys.cached(self.kind.name, [id_])[id_]] = (stamp, tuple(row))
+                entries[keys.cached(self.kind.name, [id_])[id_]] = (stamp, self.kind.as_tuple(row))
                 self._all_recent.keep(id_, (stamp, row))
         return entries
 
@@ -143,9 +145,9 @@ def recent(kind: Kind, ids: Iterable[Any]) -> list[Any]:
     return [had[1] for id_ in ids if (had := get(id_))]
 
 
-def stamp_name(kind: str) -> str:
-    """What the stamps of a kind are kept under."""
-    return f"{kind}-stamp"
+def stamps(kind: str, ids: Iterable[Any]) -> dict[Any, str]:
+    """For each id what its stamp is kept under."""
+    return keys.cached(f"{kind}-stamp", ids, keys.STAMPS_VERSION)
 
 
 def new_stamp() -> int:

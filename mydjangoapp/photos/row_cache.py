@@ -25,7 +25,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from ..conf import conf
 from ..connections import database, patience
 from ..connections.breaker import Breaker
-from . import keys, kinds
+from . import kinds
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def changed(kind: str, *ids: Any) -> bool:
     Tried even while the cache is not asked otherwise: an entry must not outlive its row.
     """
     stamp = kinds.new_stamp()
-    stamps = dict.fromkeys(keys.cached(kinds.stamp_name(kind), ids).values(), stamp)
+    stamps = dict.fromkeys(kinds.stamps(kind, ids).values(), stamp)
     return _set_many(stamps, times=STAMPS_LIVE_LONGER)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any, NamedTuple
 
@@ -10,22 +10,61 @@ from django.contrib.auth import get_user_model
 
 from ..conf import conf, imported
 from ..connections import database
-from ..models import AbstractPhoto, Like, UserId, get_photo_model
+from ..models import AbstractPhoto, Like, Picture, UserId, get_photo_model
+from .file_urls import url_of
 from .kinds import Kind
 
 
+class SizeRow(NamedTuple):
+    """A smaller file of a photo's file; measures in pixels. `format`: `avif` or `webp`."""
+
+    width: int
+    height: int
+    format: str
+    file: str
+
+    @property
+    def url(self) -> str:
+        """Absolute, or relative to the site."""
+        return url_of(self.file)
+
+
 class PhotoRow(NamedTuple):
-    """A photo. `url` is absolute for one kept elsewhere, else relative to the site. `description` and `url`
-    are empty where the site's model has none."""
+    """A photo. `description` and `alt_text` are empty where the site's model has none."""
 
     id: int
     user_id: UserId
     description: str
-    url: str
+    outer_url: str
+    """Where it is kept, if that is not our own storage."""
     created_at: str
     """UTC, as the API shows it."""
     like_count: int
     circle_id: int | None
+    alt_text: str = ""
+    file: str = ""
+    """Its name in our own storage; empty also where the site's model says `url` itself."""
+    width: int | None = None
+    height: int | None = None
+    placeholder: str = ""
+    """A tiny picture as a `data:` URL; empty, and the measures None, for what is kept elsewhere."""
+    sizes: Sequence[SizeRow] = ()
+    """Empty while they are not made; by format, the better one first, and width."""
+
+    @property
+    def url(self) -> str:
+        """Where the picture is, absolute or relative to the site; empty if there is none."""
+        return url_of(self.file) if self.file else self.outer_url
+
+    @classmethod
+    def of_tuple(cls, values: Iterable[Any]) -> PhotoRow:
+        """The row that was kept as a tuple."""
+        row = cls._make(values)
+        return row._replace(sizes=tuple(map(SizeRow._make, row.sizes))) if row.sizes else row
+
+    def as_tuple(self) -> tuple[Any, ...]:
+        """The same in tuples alone: a pickle that names no class outlives a new version."""
+        return tuple(self._replace(sizes=tuple(map(tuple, self.sizes))))  # type: ignore[arg-type]  # for the cache
 
 
 class AuthorRow(NamedTuple):
@@ -45,11 +84,37 @@ class AuthorRow(NamedTuple):
 
 
 def of_photos(photos: Iterable[AbstractPhoto]) -> Iterator[PhotoRow]:
-    """Rows of photos that have been read already."""
-    for p in photos:
-        created_at = p.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        text = getattr(p, "description", "")
-        yield PhotoRow(p.pk, p.author_key, text, p.url, created_at, p.like_count, p.circle_id)
+    """Rows of photos that have been read already. One query if any of them has a file."""
+    photos = list(photos)
+    of_files = [photo.pk for photo in photos if photo.file_name]
+    pictures = {one.photo_id: one for one in database.primary(Picture).filter(photo_id__in=of_files)}
+    for photo in photos:
+        yield of_photo(photo, pictures.get(photo.pk))
+
+
+def of_photo(photo: AbstractPhoto, picture: Picture | None = None) -> PhotoRow:
+    """The row of one photo, with what is known of its file."""
+    says_url_itself = type(photo).url is not AbstractPhoto.url
+    file = "" if says_url_itself else photo.file_name
+    row = PhotoRow(
+        photo.pk,
+        photo.author_key,
+        getattr(photo, "description", ""),
+        photo.url if says_url_itself else "" if file else photo.outer_url,
+        photo.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        photo.like_count,
+        photo.circle_id,
+        getattr(photo, "alt_text", ""),
+        file,
+    )
+    if picture is None or picture.file != photo.file_name:
+        return row
+    return row._replace(
+        width=picture.width,
+        height=picture.height,
+        placeholder=picture.placeholder,
+        sizes=tuple(map(SizeRow._make, picture.sizes or ())),
+    )
 
 
 def of_author(user: Any) -> AuthorRow:
@@ -93,5 +158,5 @@ def liked(user_id: UserId, photo_ids: list[int]) -> Mapping[int, bool]:
     return {photo: photo in likes for photo in photo_ids}
 
 
-PHOTOS = Kind("photo", _photos, as_row=PhotoRow._make)
+PHOTOS = Kind("photo", _photos, as_row=PhotoRow.of_tuple, as_tuple=PhotoRow.as_tuple)
 AUTHORS = Kind("author", _authors, as_row=AuthorRow._make)

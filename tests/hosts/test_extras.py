@@ -19,4 +19,6 @@ def test_feeds_need_none_of_the_extras() -> None:
         "mydjangoapp.ops.health",
         "mydjangoapp.ops.metrics",
         "mydjangoapp.photos.images",
+        "mydjangoapp.photos.preview",
+        "mydjangoapp.photos.sizes",
     ]

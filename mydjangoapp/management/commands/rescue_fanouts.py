@@ -12,7 +12,7 @@ class Command(BaseCommand):
     help = "Enqueues fan-outs again that wait or stand still for longer than the lease."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        done = recover(tasks.enqueue, tasks.enqueue_removal, by_hand=True)
+        done = recover(tasks.enqueue, tasks.enqueue_removal, tasks.enqueue_sizes, by_hand=True)
         self.stdout.write(
             f"{done.rescued} fan-outs enqueued again, {done.changes} changes of the graph brought in, "
             f"{done.events} rows of events sent"
