@@ -84,15 +84,17 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
   tests/api/test_upload_api.py tests/homefeed/test_build_rules.py tests/homefeed/test_feed_modes.py \
   tests/homefeed/test_feed_oracle.py tests/homefeed/test_followers.py tests/homefeed/test_leases.py \
   tests/homefeed/test_query_plans.py \
-  tests/homefeed/test_verify.py tests/photos/test_feed_cache.py tests/fanout/test_backlog.py \
+  tests/homefeed/test_verify.py tests/photos/test_feed_cache.py tests/photos/test_pictures.py \
+  tests/fanout/test_backlog.py \
   tests/fanout/test_fanout_cost.py tests/fanout/test_fanouts.py tests/fanout/test_rescue.py \
   tests/circles tests/connections/test_databases.py tests/ops/test_pruning.py tests/test_outbox.py \
-  tests/test_site.py tests/events tests/graph tests/photos/test_old_photos.py tests/test_feeds.py
+  tests/test_site.py tests/events/test_announcements.py tests/events/test_publishing.py tests/events/test_running.py \
+  tests/graph tests/photos/test_old_photos.py tests/test_feeds.py
 
 test-all: $(VENV)/dev $(VENV)/docs ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
 	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix test-cluster test-composition docs
-	@$(MAKE) -s faults ON_CLUSTERS="fault and not slow"
+	@$(MAKE) -s faults ON_REDIS="fault and slow" ON_CLUSTERS="fault and not slow"
 
 test-postgresql: $(VENV)/dev
 	@TEST_ON="postgres memcached" $(PYTEST) -m "slow or not slow" $(ON_POSTGRESQL) $(ARGS)
@@ -103,8 +105,8 @@ ON_A_CLUSTER := tests/homefeed/test_cluster_failover.py tests/homefeed/test_clus
   tests/homefeed/test_feed_modes.py tests/homefeed/test_followers.py tests/homefeed/test_verify.py \
   tests/fanout/test_fanout_by_worker.py tests/fanout/test_backlog.py tests/api/test_feed_api.py tests/test_outbox.py \
   tests/circles tests/events/test_redis_streams.py tests/events/test_publishing.py tests/events/test_contract.py \
-  tests/events/test_announcements.py tests/api/test_people_api.py tests/api/test_photo_api.py tests/graph tests/photos \
-  tests/test_feeds.py
+  tests/events/test_announcements.py tests/api/test_people_api.py tests/api/test_photo_api.py tests/graph tests/photos/test_feed_cache.py \
+  tests/photos/test_old_photos.py tests/test_feeds.py
 
 test-cluster: $(VENV)/dev
 	@TEST_ON=cluster $(PYTEST) -m "slow or not slow" $(ON_A_CLUSTER) $(ARGS)
@@ -132,13 +134,15 @@ matrix: $(VENV)/dev ## the tests on every Python and Django there is here; ARGS=
 faults: $(VENV)/dev ## every row of the fault suite, with Redis and SQLite, with RabbitMQ and PostgreSQL beside it, and on a cluster
 	@$(MAKE) -s -j2 -Otarget faults-redis faults-cluster faults-rabbitmq
 
+# `make test-all` leaves to `make test` what that has: on the single server, the rows that are not slow.
+ON_REDIS := fault
 faults-redis: $(VENV)/dev
-	@FAULT_FINDINGS="$(FINDINGS)/Redis as broker, SQLite.json" $(PYTEST) -m fault tests/faults $(ARGS)
+	@FAULT_FINDINGS="$(FINDINGS)/Redis as broker, SQLite.json" $(PYTEST) -m "$(ON_REDIS)" tests/faults $(ARGS)
 
 faults-rabbitmq: $(VENV)/dev
 	@TEST_ON="postgres rabbitmq" FAULT_FINDINGS="$(FINDINGS)/RabbitMQ as broker, PostgreSQL.json" \
 	  $(PYTEST) -m fault tests/faults $(ARGS)
-	@TEST_ON="postgres rabbitmq" CELERY_TASK_DEFAULT_QUEUE_TYPE=classic $(PYTEST) -m fault \
+	@TEST_ON="postgres rabbitmq" CELERY_TASK_DEFAULT_QUEUE_TYPE=classic $(PYTEST) -m "fault and not slow" \
 	  tests/faults/test_broker_away.py tests/faults/test_messages.py $(ARGS)
 
 # `make test-all` leaves the slow rows to the single server, where they are as slow.

@@ -48,6 +48,7 @@ ENVIRON = site_environ(
     MYDJANGOAPP_LEASE_SECONDS="3",
     MYDJANGOAPP_SETTLE_SECONDS="0.2",
     MYDJANGOAPP_UPLOAD_RATE="100000/min",
+    CELERY_SKIP_CHECKS="1",  # a worker would import the whole API for them, at each of hundreds of starts
 )
 if isinstance(REDIS, ClusterServers) and isinstance(BROKER, RedisServer):
     ENVIRON |= {"CACHE_URL": BROKER.url(2)}
