@@ -62,14 +62,14 @@ def page(user: Any, limit: int = 20, before: str | int | None = None) -> Page:
     """
     if not 1 <= limit <= MOST:
         raise ValueError(f"limit must be from 1 to {MOST}, not {limit}.")
-    found = reader.older(id_of(user), limit=limit, before=_place(before))
+    found = reader.older(id_of(user), limit=limit, before=place(before))
     photos = database.primary(get_photo_model()).in_bulk([entry.photo.id for entry in found.entries])
     entries = [
         Entry(photos[entry.photo.id], entry.author, entry.liked, entry.more)
         for entry in found.entries
         if entry.photo.id in photos  # not one that was deleted in this moment
     ]
-    return Page(entries, _as_text(found.older))
+    return Page(entries, as_text(found.older))
 
 
 def author_changed(user: Any) -> None:
@@ -78,7 +78,8 @@ def author_changed(user: Any) -> None:
     outbox.author_changed(id_of(user))
 
 
-def _place(before: str | int | None) -> Place | int | None:
+def place(before: str | int | None) -> Place | int | None:
+    """The place that `before` names, see `page`. Raises `ValueError`."""
     if before is None or before == "":
         return None
     try:
@@ -90,9 +91,10 @@ def _place(before: str | int | None) -> Place | int | None:
     return Place(below, tuple(below - gap for gap in gaps)) if gaps else below
 
 
-def _as_text(place: Place | int | None) -> str:
-    if place is None:
+def as_text(at: Place | int | None) -> str:
+    """What `place` makes this place of; empty for the end of a feed."""
+    if at is None:
         return ""
-    if isinstance(place, int):
-        return str(place)
-    return ".".join(str(number) for number in (place.below, *(place.below - shown for shown in place.shown)))
+    if isinstance(at, int):
+        return str(at)
+    return ".".join(str(number) for number in (at.below, *(at.below - shown for shown in at.shown)))

@@ -49,6 +49,8 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "axes",
+    "csp",
+    "django_htmx",
     "mydjangoapp",
     "proj",
 ]
@@ -56,6 +58,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -177,7 +180,8 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
-LOGIN_URL = "admin:login"
+LOGIN_URL = "mydjangoapp_accounts:login"
+LOGIN_REDIRECT_URL = "mydjangoapp_web:home"
 
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR / "static"
@@ -187,6 +191,18 @@ MEDIA_URL = "/media/"
 MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(VAR / "media"))
 SERVE_MEDIA = env.bool("SERVE_MEDIA", default=True)
 SECURE_CONTENT_TYPE_NOSNIFF = True
+# Scripts and styles are files of this site. Pictures may be anywhere, as photos may be kept elsewhere; tiny
+# ones are in the page (data:), and one that is about to be uploaded is in the browser alone (blob:).
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:", "https:", "http:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
 
 # HTTPS=true where users come by https only; BEHIND_PROXY=true where a proxy ends TLS, sets
 # X-Forwarded-Proto itself and lets nobody else set it.

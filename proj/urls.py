@@ -12,6 +12,7 @@ PARTS = ("urls", "urls_token", "urls_ops", "urls_web", "urls_docs")
 
 urlpatterns: list[Any] = [
     path("admin/", admin.site.urls),
+    path("accounts/", include("mydjangoapp.urls_accounts")),
     *(path("", include(f"mydjangoapp.{part}")) for part in PARTS),
 ]
 

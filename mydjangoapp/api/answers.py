@@ -71,7 +71,7 @@ def _picture_data(photo: rows.PhotoRow, site: str) -> dict[str, Any]:
                 "type": f"image/{size.format}",
                 "url": _absolute(size.url, site),
             }
-            for size in photo.sizes
+            for size in photo.sizes or ()
         ],
     }
 

@@ -48,8 +48,8 @@ class PhotoRow(NamedTuple):
     height: int | None = None
     placeholder: str = ""
     """A tiny picture as a `data:` URL; empty, and the measures None, for what is kept elsewhere."""
-    sizes: Sequence[SizeRow] = ()
-    """Empty while they are not made; by format, the better one first, and width."""
+    sizes: Sequence[SizeRow] | None = ()
+    """By format, the better one first, and width. None while they are being made; empty if none are."""
 
     @property
     def url(self) -> str:
@@ -64,7 +64,8 @@ class PhotoRow(NamedTuple):
 
     def as_tuple(self) -> tuple[Any, ...]:
         """The same in tuples alone: a pickle that names no class outlives a new version."""
-        return tuple(self._replace(sizes=tuple(map(tuple, self.sizes))))  # type: ignore[arg-type]  # for the cache
+        sizes: Any = None if self.sizes is None else tuple(tuple(size) for size in self.sizes)
+        return (*self[:-1], sizes)
 
 
 class AuthorRow(NamedTuple):
@@ -113,7 +114,7 @@ def of_photo(photo: AbstractPhoto, picture: Picture | None = None) -> PhotoRow:
         width=picture.width,
         height=picture.height,
         placeholder=picture.placeholder,
-        sizes=tuple(map(SizeRow._make, picture.sizes or ())),
+        sizes=None if picture.sizes is None else tuple(map(SizeRow._make, picture.sizes)),
     )
 
 
