@@ -8,7 +8,8 @@ RUN pip install --no-cache-dir -r requirements.txt \
 COPY manage.py ./
 COPY mydjangoapp mydjangoapp
 COPY proj proj
-RUN python -m compileall -q mydjangoapp proj
+ENV STATIC_ROOT=/srv/feeds/static
+RUN python -m compileall -q mydjangoapp proj && SECRET_KEY=- VAR_DIR=/tmp/build python manage.py collectstatic -v0
 USER 10001
 EXPOSE 8000
 CMD ["uvicorn", "proj.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--lifespan", "off"]

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo docs messages matrix test test-faults test-events test-feeds test-rest test-host test-all test-postgresql test-sites test-matrix test-composition faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
+.PHONY: help demo docs messages matrix test test-faults test-events test-feeds test-rest test-host test-all test-postgresql test-sites test-matrix test-composition test-browser faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -70,7 +70,7 @@ test-host: $(VENV)/dev
 ON_A_SHOP := tests/hosts/test_shop_photos.py tests/homefeed/test_feed_oracle.py tests/homefeed/test_verify.py \
   tests/homefeed/test_feed_modes.py
 
-INSTALLED := postgresql memcached rabbitmq-server redis-server prometheus wget
+INSTALLED := postgresql memcached rabbitmq-server redis-server prometheus wget chromium
 FINDINGS := var/reliability
 PYTEST := $(BIN)/python -m pytest
 
@@ -91,9 +91,9 @@ ON_POSTGRESQL := tests/api/test_authentication.py tests/api/test_feed_api.py \
   tests/test_site.py tests/events/test_announcements.py tests/events/test_publishing.py tests/events/test_running.py \
   tests/graph tests/photos/test_old_photos.py tests/test_feeds.py
 
-test-all: $(VENV)/dev $(VENV)/docs ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
+test-all: $(VENV)/browser $(VENV)/docs ## what needs PostgreSQL, memcached, RabbitMQ (installs Debian's, as root): truth, cache, sites, every fault
 	@dpkg -s $(INSTALLED) >/dev/null 2>&1 || $(MAKE) -s installed
-	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix test-cluster test-composition docs
+	@$(MAKE) -s -j2 -Otarget test-postgresql test-sites test-matrix test-cluster test-composition test-browser docs
 	@$(MAKE) -s faults ON_REDIS="fault and slow" ON_CLUSTERS="fault and not slow"
 
 test-postgresql: $(VENV)/dev
@@ -114,6 +114,14 @@ test-cluster: $(VENV)/dev
 # Every service of docker-compose.yml by its own command, without a container engine.
 test-composition: $(VENV)/dev
 	@$(PYTEST) -m "slow or not slow" tests/composition tests/test_demo.py $(ARGS)
+
+$(VENV)/browser: $(VENV)/dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,browser]'
+	@touch $@
+
+# The pages in Debian's Chromium.
+test-browser: $(VENV)/browser
+	@$(PYTEST) -m "slow or not slow" tests/browser $(ARGS)
 
 test-sites: $(VENV)/dev
 	@TEST_ON=text-users $(PYTEST) -m "slow or not slow" $(ON_A_HOST) tests/fanout/test_fanout_by_worker.py

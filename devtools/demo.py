@@ -21,13 +21,16 @@ import django
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.cache import caches
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.utils.crypto import get_random_string
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from devtools import demo_site, scenery
 from devtools.cluster import ClusterServers
 from devtools.servers import (
     LOOPBACK,
@@ -83,7 +86,8 @@ class Demo(BaseCommand):
                 if exit:
                     return
                 console.print(
-                    f"\nServing http://{LOOPBACK}:{port}/docs/ - log files in {var}/log - Ctrl-C ends it."
+                    f"\nServing http://{LOOPBACK}:{port}/ - the API at /docs/, log files in {var}/log. "
+                    "Ctrl-C ends it."
                 )
                 console.print("Commands for this site, in another shell:", self._command(), soft_wrap=True)
                 signal.pause()
@@ -134,9 +138,13 @@ class Demo(BaseCommand):
 
     def _show(self, console: Console, followers: int, site: str) -> None:
         author, password = _author()
+        with _step(console, "people and their photos"):
+            visitor = demo_site.fill(author, password)
         _make_followers(console, author, followers)
         token = _call(f"{site}/token/", {"username": AUTHOR, "password": password})["token"]
-        body = {"description": "A photo for everybody", "photo_url": "https://example.com/photo.jpg"}
+        scene = scenery.draw(round(time.time()))
+        image = SimpleUploadedFile("scene.jpg", scene.body, "image/jpeg")
+        body = {"description": "A photo for everybody", "alt_text": scene.shows, "image": image}
         began = time.monotonic()
         photo = _call(f"{site}/upload/", body, token)
         console.print(
@@ -149,6 +157,9 @@ class Demo(BaseCommand):
             f"{progress['reached'] / took:,.0f} a second from the upload on[/bold]"
         )
         _print_feed(console, author, site)
+        console.print(
+            f"\nOpen {site}/ and log in as [bold]{visitor}[/bold], password [bold]{password}[/bold]"
+        )
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -177,7 +188,7 @@ def _step(console: Console, what: str) -> Iterator[None]:
 
 def _author() -> tuple[Any, str]:
     """The demo's author, with a password that this run alone knows."""
-    password = get_random_string(24)
+    password = get_random_string(12)
     author, _ = get_user_model().objects.get_or_create(username=AUTHOR)
     author.set_password(password)
     author.save()
@@ -221,9 +232,13 @@ def _bar(console: Console, what: str) -> Progress:
     return Progress(*columns, console=console)
 
 
-def _call(url: str, body: dict[str, str] | None = None, token: str | None = None) -> dict[str, Any]:
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Token {token}"} if token else {})
-    data = json.dumps(body).encode() if body is not None else None
+def _call(url: str, body: dict[str, Any] | None = None, token: str | None = None) -> dict[str, Any]:
+    has_file = body is not None and "image" in body
+    headers = {"Content-Type": MULTIPART_CONTENT if has_file else "application/json"}
+    headers |= {"Authorization": f"Token {token}"} if token else {}
+    data = None
+    if body is not None:
+        data = encode_multipart(BOUNDARY, body) if has_file else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers)  # noqa: S310  # our own server
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with direct.open(request, timeout=30) as answer:

@@ -184,9 +184,19 @@ LOGIN_URL = "mydjangoapp_accounts:login"
 LOGIN_REDIRECT_URL = "mydjangoapp_web:home"
 
 STATIC_URL = "/static/"
-STATIC_ROOT = VAR / "static"
+# Where `manage.py collectstatic` puts static files, compressed and under names that a browser keeps for ever.
+# Without it they are served from where they are.
+COLLECTED = env.str("STATIC_ROOT", default="")
+STATIC_ROOT = Path(COLLECTED) if COLLECTED else VAR / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
-WHITENOISE_USE_FINDERS = True  # works without collectstatic
+WHITENOISE_USE_FINDERS = not COLLECTED
+_static = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": _static if COLLECTED else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
 MEDIA_URL = "/media/"
 MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(VAR / "media"))
 SERVE_MEDIA = env.bool("SERVE_MEDIA", default=True)

@@ -29,5 +29,6 @@ def test_the_demo_shows_a_photo_in_a_followers_feed(options: list[str], tmp_path
     )
     assert said.returncode == 0, said.stdout + said.stderr
     assert "2,000 of 2,000 followers served" in said.stdout
-    [feed] = re.findall(r"The home feed of follower-0.*\n.*: (.*)", said.stdout)
+    [feed] = re.findall(r"The home feed of demo.*\n.*: (.*)", said.stdout)
     assert feed.startswith("A photo for everybody")
+    assert re.search(r"Open http://127.0.0.1:\d+/ and log in as demo, password \w+", said.stdout)

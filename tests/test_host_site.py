@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.checks import run_checks
 from django.core.management import call_command
+from django.test import Client
 from django.urls import reverse
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
@@ -48,6 +49,22 @@ def test_the_feed_answers_under_a_nested_namespace_and_in_every_language(make_us
     page = logged_in(me).get("/de/feed/?limit=2").json()
     assert page["next"].startswith("http://testserver/de/feed/?limit=2")
     assert len(logged_in(me).get(page["next"]).json()["results"]) == 2
+
+
+def test_pages_lead_to_each_other_wherever_they_are(make_users: Any) -> None:
+    me, author = make_users(2)
+    graph.follow(me, author)
+    [photo] = publish(author)
+    client = Client()
+    client.force_login(me)
+    page = client.get("/de/").content.decode()
+    assert f'href="/de/p/{photo}/"' in page
+    assert f'href="/de/u/{author.pk}/"' in page
+    assert f'action="/de/p/{photo}/like/"' in page
+    answer = client.post(f"/de/p/{photo}/like/", {"on": "1"})
+    assert answer.headers["Location"] == "/de/"
+    assert client.get(f"/de/u/{author.pk}/").status_code == client.get("/de/settings/").status_code == 200
+    assert 'action="/de/logout/"' in client.get("/de/settings/").content.decode()
 
 
 def test_users_without_a_name_that_others_see_are_a_warning(settings: Any) -> None:

@@ -9,8 +9,10 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import View
+from django.views.decorators.gzip import gzip_page
 from django.views.generic import TemplateView
 
 from ..api.throttles import ChangeThrottle
@@ -24,6 +26,7 @@ PHOTOS = 20
 """On a page; the next ones come as the reader gets there."""
 
 
+@method_decorator(gzip_page, "dispatch")
 class ForPeople(LoginRequiredMixin, View):
     """For users who are logged in by session. While the database is away they are told so."""
 

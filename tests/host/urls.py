@@ -4,7 +4,7 @@ from django.conf.urls.i18n import i18n_patterns
 from django.contrib import admin
 from django.urls import include, path
 
-PARTS = ("urls", "urls_token", "urls_ops", "urls_web", "urls_docs")
+PARTS = ("urls", "urls_token", "urls_ops", "urls_web", "urls_accounts", "urls_docs")
 shop = ([path("", include(f"mydjangoapp.{part}")) for part in PARTS], "shop")
 
 urlpatterns = [
