@@ -44,6 +44,13 @@ def test_a_path_that_cannot_be_imported(said: Any) -> None:
     assert "shop.feeds.nothing" in messages["mydjangoapp.E006"]
 
 
+def test_pages_without_what_they_need(said: Any, settings: Any) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_htmx"]
+    messages = said()
+    assert list(messages) == ["mydjangoapp.E014"]
+    assert "django_htmx" in messages["mydjangoapp.E014"]
+
+
 def test_a_public_name_that_is_no_field(said: Any) -> None:
     messages = said(PUBLIC_NAME="shoe_size")
     assert list(messages) == ["mydjangoapp.E007"]

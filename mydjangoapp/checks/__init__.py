@@ -13,6 +13,7 @@ No check takes longer than a second, whatever does not answer. Each has an id th
 | E009, E010 | the photo model is not an `AbstractPhoto`, has an id that is not a whole number |
 | E012 | Celery's broker is a cluster |
 | E013 | a node of the feeds' cluster is too old |
+| E014 | the site has the pages, and not what they need |
 | W001 | the feeds' Redis may drop feeds |
 | W002, W003 | nobody has a name that others see; others see an e-mail address |
 | W004 | feeds are read by an index that the photo model does not have |

@@ -78,6 +78,29 @@ def tokens_are_installed(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
 
 
 @register("mydjangoapp")
+def pages_have_what_they_need(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """E014: the pages' templates would fail."""
+    if not includes("mydjangoapp_web"):
+        return []
+    needed = (
+        "django_htmx",
+        "django.contrib.sessions",
+        "django.contrib.messages",
+        "django.contrib.staticfiles",
+    )
+    missing = [app for app in needed if not apps.is_installed(app)]
+    if not missing:
+        return []
+    return [
+        Error(
+            f"The pages of mydjangoapp.urls_web need {', '.join(missing)}.",
+            hint="Add it to INSTALLED_APPS (see docs/PAGES.md), or leave urls_web out.",
+            id="mydjangoapp.E014",
+        )
+    ]
+
+
+@register("mydjangoapp")
 def images_have_a_place(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """W009: uploaded images would land in the working directory, under no URL."""
     model = get_photo_model()

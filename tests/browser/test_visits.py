@@ -100,7 +100,7 @@ def test_the_feed_goes_on_across_the_lists_floor_to_the_very_end(visitors: Visit
 
     def is_at_the_end() -> bool:
         page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-        return page.get_by_text("That is all.").count() == 1
+        return bool(page.get_by_text("That is all.").count() == 1)
 
     wait_until(is_at_the_end, seconds=60, what="the feed has ended")
     assert shown.evaluate_all("all => all.map(one => Number(one.id.slice(6)))") == ids[::-1]
