@@ -1,4 +1,4 @@
-"""Going through the site's users, with a progress bar."""
+"""Going through the site's users."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
-from rich.console import Console
-from rich.progress import track
 
 from mydjangoapp.connections.paging import in_pages
 
@@ -40,8 +38,3 @@ def _all(users: QuerySet[Any]) -> Iterator[Any]:
     # A page at a time: an open cursor would hold SQLite's view of everything as it was at the start.
     for page in in_pages(users.values_list("pk"), size=AT_ONCE):
         yield from (pk for (pk,) in page)
-
-
-def with_bar(console: Console, users: Iterable[Any], number: int, what: str) -> Iterator[Any]:
-    """The same users; a bar on the console shows how many are done."""
-    yield from track(users, description=what, total=number, console=console)

@@ -17,7 +17,9 @@ class Command(BaseCommand):
         either = parser.add_mutually_exclusive_group()
         either.add_argument("--replay", action="store_true", help="deliver them again, attempts from 1")
         either.add_argument("--purge", action="store_true", help="throw them away")
-        parser.add_argument("--json", action="store_true", dest="as_json", help="as a JSON list")
+        parser.add_argument(
+            "--json", action="store_true", dest="as_json", help="as a JSON list, or how many they were"
+        )
 
     def handle(
         self,
@@ -32,14 +34,17 @@ class Command(BaseCommand):
         transport = carrier(topic, channel)
         with said():
             if replay:
-                self.stdout.write(f"{transport.replay(topic, channel):,} dead letters come again")
+                self._end("replayed", transport.replay(topic, channel), "come again", as_json)
             elif purge:
-                self.stdout.write(f"{transport.purge(topic, channel):,} dead letters thrown away")
+                self._end("purged", transport.purge(topic, channel), "thrown away", as_json)
             elif as_json:
                 found = [asdict(one) for one in transport.dead_letters(topic, channel)]
                 self.stdout.write(json.dumps(found, indent=1))
             else:
                 self._show(transport.dead_letters(topic, channel))
+
+    def _end(self, word: str, number: int, said: str, as_json: bool) -> None:
+        self.stdout.write(json.dumps({word: number}) if as_json else f"{number:,} dead letters {said}")
 
     def _show(self, letters: Any) -> None:
         shown = 0

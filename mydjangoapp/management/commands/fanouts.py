@@ -1,9 +1,11 @@
-"""`manage.py fanouts [--watch | --retry [PHOTO ...]]`"""
+"""`manage.py fanouts [--watch | --retry [PHOTO ...]] [--json]`"""
 
 import time
+from dataclasses import asdict
+from itertools import islice
 from typing import IO, Any, cast
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -13,14 +15,19 @@ from mydjangoapp.fanout import progress, rescue
 from mydjangoapp.fanout.progress import Progress
 from mydjangoapp.models import FanOut
 
+from ._report import ReportingCommand
 
-class Command(BaseCommand):
+NAMED = 1_000  # fan-outs under way that a report in JSON names, the oldest
+
+
+class Command(ReportingCommand):
     help = (
         "Shows the fan-outs that are under way: followers reached, rate, time left. "
         "With --retry begins those again that were given up as failed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         either = parser.add_mutually_exclusive_group()
         either.add_argument("--watch", action="store_true", help="keep showing them, until Ctrl-C")
         either.add_argument(
@@ -39,6 +46,10 @@ class Command(BaseCommand):
             self._retry(retry)
             return
         console = Console(file=cast(IO[str], self.stdout))
+        if options.get("as_json"):
+            open_ones = [asdict(one) for one in islice(progress.open_ones(), NAMED)]
+            self.report(failed=progress.failed_ones(), open=open_ones)
+            return
         if not watch:
             self._once(console)
             return
@@ -55,7 +66,7 @@ class Command(BaseCommand):
         begun = rescue.retry(tasks.enqueue, photos or None)
         if others := sorted(set(photos) - set(begun)):
             raise CommandError(f"Not failed, or not there: {', '.join(map(str, others))}.")
-        self.stdout.write(f"{len(begun)} fan-outs begun again")
+        self.report(f"{len(begun)} fan-outs begun again", begun=begun)
 
     def _once(self, console: Console) -> None:
         open_ones = list(progress.open_ones())

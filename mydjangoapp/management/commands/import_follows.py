@@ -9,16 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from more_itertools import batched
-from rich.console import Console
 from rich.progress import Progress
 
 from mydjangoapp import graph
@@ -28,16 +27,19 @@ from mydjangoapp.graph.import_rows import ROWS_PER_TRANSACTION, SIDE_BY_SIDE
 from mydjangoapp.homefeed import follower_lists
 from mydjangoapp.models import Follow
 
+from ._report import ReportingCommand
+
 AUTHORS_PER_PAGE = 1_000
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     help = (
         "Brings a graph along: follows with their dates, in their order, without events. May be broken off "
         "and run again: what is there is left out. Then it builds the follower lists that are missing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "file", nargs="?", help="CSV: follower, followee and, if you have it, date; the oldest first"
         )
@@ -63,10 +65,9 @@ class Command(BaseCommand):
         by = options["by"]
         if by != "pk" and not _has_unique_field(get_user_model(), by):
             raise CommandError(f"--by: {get_user_model()._meta.label} has no unique field {by!r}.")
-        console = Console(file=cast(IO[str], self.stderr))
         began = time.monotonic()
         with ExitStack() as stack:
-            bars = stack.enter_context(Progress(console=console))
+            bars = stack.enter_context(self.bars())
             try:
                 rows, progress = _rows(options, bars, stack)
                 counts = graph.import_follows(
@@ -82,7 +83,12 @@ class Command(BaseCommand):
             left_out = ", ".join(
                 f"{number:,} {why}" for why, number in counts.items() if why != "made" and number
             )
-            self.stdout.write(f"{made:,} follows made in {seconds:.1f} s; left out: {left_out or 'none'}")
+            self.report(
+                f"{made:,} follows made in {seconds:.1f} s; left out: {left_out or 'none'}",
+                made=made,
+                seconds=round(seconds, 1),
+                left_out={why: number for why, number in counts.items() if why != "made"},
+            )
             if not options["no_lists"]:
                 self._build_lists(bars)
 
@@ -99,7 +105,7 @@ class Command(BaseCommand):
                 page = list(follows.filter(followee_id__gt=page[-1])[:AUTHORS_PER_PAGE])
         except FeedError as error:
             raise CommandError(f"{error} The follows are there; run it again for the lists.") from error
-        self.stdout.write(f"{built:,} follower lists built")
+        self.report(f"{built:,} follower lists built", lists=built)
 
 
 def _rows(

@@ -1,30 +1,30 @@
-"""`manage.py make_sizes [--all]`"""
+"""`manage.py make_sizes [--all] [--json]`"""
 
 from __future__ import annotations
 
-from typing import IO, Any, cast
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db.models import Exists, OuterRef
-from rich.console import Console
 
 from mydjangoapp import pictures
 from mydjangoapp.connections import database
 from mydjangoapp.connections.paging import in_pages
 from mydjangoapp.models import Picture, get_photo_model
 
-from ._users import with_bar
+from ._report import ReportingCommand
 
 ROWS = 500
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     help = (
         "Has workers make the smaller files of photos that were there before they were made, a hundred every "
         "few seconds. May be broken off and repeated."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--all", action="store_true", help="of all photos, anew: after PICTURE_WIDTHS has been changed"
         )
@@ -33,7 +33,6 @@ class Command(BaseCommand):
         photos = database.primary(get_photo_model())
         if not all:
             photos = photos.exclude(Exists(database.primary(Picture).filter(photo=OuterRef("pk"))))
-        console = Console(file=cast(IO[str], self.stderr))
         pages = in_pages(photos, size=ROWS)
-        number = sum(map(pictures.again, with_bar(console, pages, -(-photos.count() // ROWS), "photos")))
-        self.stdout.write(f"{number:,} photos wait for their sizes")
+        number = sum(map(pictures.again, self.with_bar(pages, -(-photos.count() // ROWS), "photos")))
+        self.report(f"{number:,} photos wait for their sizes", photos=number)

@@ -1,14 +1,17 @@
-"""`manage.py prune`"""
+"""`manage.py prune [--json]`"""
 
+from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from mydjangoapp.exceptions import FeedError
 from mydjangoapp.ops.pruning import prune
 
+from ._report import ReportingCommand
 
-class Command(BaseCommand):
+
+class Command(ReportingCommand):
     help = (
         "Deletes idempotency keys, ended fan-outs and dead letters that are older than KEEP_UPLOAD_KEYS, "
         "KEEP_FANOUTS and EVENTS_KEEP_DEAD say. Beat does the same every hour."
@@ -16,6 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            self.stdout.write(f"Deleted: {prune()}.")
+            pruned = prune()
         except FeedError as error:
             raise CommandError(str(error)) from error
+        self.report(f"Deleted: {pruned}.", **asdict(pruned))

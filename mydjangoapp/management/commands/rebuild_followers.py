@@ -1,19 +1,19 @@
-"""`manage.py rebuild_followers [--user ID]`"""
+"""`manage.py rebuild_followers [--user ID] [--json]`"""
 
 from __future__ import annotations
 
-from typing import IO, Any, cast
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
+from django.core.management.base import CommandError, CommandParser
 
 from mydjangoapp.exceptions import FeedError, FollowersBeingRebuilt
 from mydjangoapp.homefeed import followers, verify
 
-from ._users import users_to_go_through, with_bar
+from ._report import ReportingCommand
+from ._users import users_to_go_through
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     help = (
         "Makes follower lists anew from SQL, while the site runs. Lists of authors with a fan-out under "
         "way are left as they are, and so are lists of authors without a follower in SQL. "
@@ -21,15 +21,15 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("--user", help="id of the only author to do it for")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        console = Console(file=cast(IO[str], self.stderr))
         users, number = users_to_go_through(options["user"])
         done = 0
         left: list[str] = []
         try:
-            for user in with_bar(console, users, number, "follower lists"):
+            for user in self.with_bar(users, number, "follower lists"):
                 try:
                     rebuilt = verify.mend_follower_list(user)
                 except FollowersBeingRebuilt:
@@ -39,7 +39,7 @@ class Command(BaseCommand):
                     left.append(str(user))
         except FeedError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{done:,} follower lists rebuilt")
+        self.report(f"{done:,} follower lists rebuilt", rebuilt=done, left=len(left))
         if left:
             raise CommandError(
                 f"{len(left):,} left as they are (a fan-out or another rebuild is under way): "
