@@ -60,7 +60,7 @@ def test_pages_lead_to_each_other_wherever_they_are(make_users: Any) -> None:
     page = client.get("/de/").content.decode()
     assert f'href="/de/p/{photo}/"' in page
     assert f'href="/de/u/{author.pk}/"' in page
-    assert f'action="/de/p/{photo}/like/"' in page
+    assert f'formaction="/de/p/{photo}/like/"' in page
     answer = client.post(f"/de/p/{photo}/like/", {"on": "1"})
     assert answer.headers["Location"] == "/de/"
     assert client.get(f"/de/u/{author.pk}/").status_code == client.get("/de/settings/").status_code == 200

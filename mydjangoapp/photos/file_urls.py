@@ -20,7 +20,12 @@ REMEMBERED = 10_000  # URLs in each process, some megabytes where they are signe
 
 def url_of(name: str) -> str:
     """The URL of a file of this name in the storage of the photo model's `FILE_FIELD`."""
-    return _url(name, int(now() / conf.FILE_URL_SECONDS))
+    return _url(name, span())
+
+
+def span() -> int:
+    """A number that is another one when URLs are to be made anew."""
+    return int(now() / conf.FILE_URL_SECONDS)
 
 
 @lru_cache(maxsize=REMEMBERED)

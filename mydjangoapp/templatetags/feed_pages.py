@@ -6,15 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from django import template
-from django.template.defaultfilters import date
-from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
+from ..homefeed.reader import Entry
 from ..photos.rows import AuthorRow, PhotoRow
-from ..web import links
+from ..web import fragments, links, moments
 
 register = template.Library()
 
@@ -23,7 +20,17 @@ register = template.Library()
 def page(context: Any, name: str, *arguments: Any) -> str:
     """The address of one of the app's pages: `{% page "photo" entry.photo.id %}`. `accounts:login` and its
     like are empty where the site has not included `urls_accounts`."""
-    return links.page(context.request, name, *arguments)
+    pages = context.get("pages") or links.pages_beside(context.request)
+    return str(pages.url(name, *arguments))
+
+
+@register.simple_tag(takes_context=True)
+def entry(context: Any, shown: Entry, eager: bool = False) -> SafeString:
+    """A photo in a feed: `mydjangoapp/_entry.html`, kept in the process."""
+    pages = context.get("pages")
+    if pages is None:
+        pages = context["pages"] = links.pages_beside(context.request)
+    return fragments.entry(shown, pages, eager=eager)
 
 
 @register.filter
@@ -35,13 +42,7 @@ def shown_name(person: AuthorRow) -> str:
 @register.filter
 def ago(moment: str | datetime) -> SafeString:
     """How long ago, with the exact time on hover, as a `<time>`."""
-    at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    passed = timezone.now() - at
-    words = (
-        _("just now") if passed.total_seconds() < 60 else _("%(time)s ago") % {"time": timesince(at, depth=1)}
-    )
-    exact = date(timezone.localtime(at), "DATETIME_FORMAT")
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, words)
+    return moments.ago(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)
 
 
 @register.filter

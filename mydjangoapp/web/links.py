@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -10,20 +10,33 @@ from django.urls import NoReverseMatch, reverse
 WEB, ACCOUNTS = "mydjangoapp_web", "mydjangoapp_accounts"
 
 
-def page(request: HttpRequest, name: str, *arguments: Any) -> str:
-    """The path of a page beside the one that answers this request. `accounts:…` is one of `urls_accounts`,
-    which a site may have left out: then it is empty."""
-    is_of_accounts = name.startswith("accounts:")
-    app, name = (ACCOUNTS, name.removeprefix("accounts:")) if is_of_accounts else (WEB, name)
-    match = request.resolver_match
-    outer: list[str] = []
-    if match is not None and match.app_names[-1:] in ([WEB], [ACCOUNTS]):
-        outer = match.namespaces[:-1]
-        if match.app_names[-1] == app:
-            app = match.namespaces[-1]
-    try:
-        return reverse(":".join([*outer, app, name]), args=arguments)
-    except NoReverseMatch:
-        if is_of_accounts:
+class Pages(NamedTuple):
+    """Where the pages beside the one that answers a request are: the namespaces of both kinds."""
+
+    web: str
+    accounts: str
+
+    def url(self, name: str, *arguments: Any) -> str:
+        """The path of a page. `accounts:…` is one of `urls_accounts`, which a site may have left out: then
+        it is empty."""
+        if not name.startswith("accounts:"):
+            return reverse(f"{self.web}:{name}", args=arguments)
+        try:
+            return reverse(f"{self.accounts}:{name.removeprefix('accounts:')}", args=arguments)
+        except NoReverseMatch:
             return ""
-        raise
+
+
+def pages_beside(request: HttpRequest) -> Pages:
+    """Those that were included together with the page that answers this request."""
+    match = request.resolver_match
+    if match is None or match.app_names[-1:] not in ([WEB], [ACCOUNTS]):
+        return Pages(WEB, ACCOUNTS)
+    *outer, own = match.namespaces
+    names = {WEB: WEB, ACCOUNTS: ACCOUNTS, match.app_names[-1]: own}
+    return Pages(*(":".join([*outer, names[app]]) for app in (WEB, ACCOUNTS)))
+
+
+def page(request: HttpRequest, name: str, *arguments: Any) -> str:
+    """The path of one of them."""
+    return pages_beside(request).url(name, *arguments)

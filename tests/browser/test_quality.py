@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from devtools import scenery
@@ -36,6 +35,8 @@ def photos_of(user: Any, number: int) -> None:
     ids=["light", "dark", "phone"],
 )
 def test_axe_finds_nothing(visitors: Visitors, options: dict[str, Any]) -> None:
+    from axe_playwright_python.sync_playwright import Axe  # here: installed by `make test-browser` only
+
     me, author = visitors("me", **options), visitors("author")
     graph.follow(me.user, author.user)
     circle = members.create(me.user, name="Birds", description="Wings")

@@ -17,6 +17,7 @@ from django.urls import reverse
 from mydjangoapp import graph, likes, pictures, uploads
 from mydjangoapp.circles import members
 from mydjangoapp.models import Block, CircleMembership, Follow, Like, Mute, Photo, Picture
+from mydjangoapp.web import fragments
 from tests.feeds import fields_of, publish
 from tests.photos.test_image_upload import picture
 
@@ -63,6 +64,19 @@ def send(client: Client, path: str, form: str, **fields: Any) -> Any:
         assert name
         hidden[name.group(1)] = unescape(value.group(1)) if value else ""
     return client.post(unescape(action), {**hidden, **fields})
+
+
+def press(client: Client, path: str, action: str, **fields: Any) -> Any:
+    """Presses the button of that page whose action ends so."""
+    page = get(client, path)
+    [button] = [tag for tag in re.findall(r"<button[^>]*>", page) if f'{action}" name=' in tag]
+    found = {name: unescape(value) for name, value in re.findall(r'(\w+)="([^"]*)"', button)}
+    form = re.search(rf'<form id="{found["form"]}".*?</form>', page, re.S)
+    assert form
+    hidden = {
+        name: unescape(value) for name, value in re.findall(r'name="([^"]*)" value="([^"]*)"', form.group())
+    }
+    return client.post(found["formaction"], {**hidden, found["name"]: found["value"], **fields})
 
 
 def test_a_stranger_is_asked_to_log_in(author: Any) -> None:
@@ -171,15 +185,49 @@ def test_a_form_that_is_sent_twice_publishes_once(author: Any) -> None:
     assert Photo.objects.count() == 1
 
 
+def test_a_photo_is_made_into_html_once_for_all_its_readers(
+    pair: tuple[Any, Any], make_users: Any, settings: Any
+) -> None:
+    me, author = pair
+    settings.LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+    [other] = make_users(1)
+    graph.follow(other, author)
+    [photo] = publish(author)
+    fragments._entry.cache_clear()
+
+    def shown(user: Any, **headers: str) -> tuple[str, int]:
+        before = fragments._entry.cache_info().misses
+        page = browser(user).get("/", headers=headers).content.decode()
+        [article] = re.findall(r"<article.*?</article>", page, re.S)
+        return article, fragments._entry.cache_info().misses - before
+
+    first, made = shown(me)
+    assert made == 1
+    assert shown(other) == (first, 0)
+    assert shown(me, accept_language="de")[1] == 1, "in another language"
+    likes.like(me, photo)
+    liked, made = shown(me)
+    assert made == 1
+    assert 'aria-pressed="true"' in liked
+    theirs, made = shown(other)
+    assert made == 1
+    assert 'aria-pressed="false"' in theirs
+    assert '<span class="count">1</span>' in theirs
+    author.first_name = "Ada"
+    author.save()
+    assert "Ada" in shown(other)[0]
+    assert 'name="csrfmiddlewaretoken"' not in first, "nothing of a reader's is kept"
+
+
 def test_likes(pair: tuple[Any, Any]) -> None:
     me, author = pair
     [photo] = publish(author)
     client = browser(me)
-    answer = send(client, "/", f"/p/{photo}/like/")
+    answer = press(client, "/", f"/p/{photo}/like/")
     assert answer.headers["Location"] == "/"
     assert Like.objects.filter(user=me, photo=photo).exists()
     assert 'aria-pressed="true"' in get(client, f"/p/{photo}/")
-    send(client, f"/p/{photo}/", f"/p/{photo}/like/")
+    press(client, f"/p/{photo}/", f"/p/{photo}/like/")
     assert not Like.objects.exists()
 
 
@@ -187,7 +235,7 @@ def test_a_form_leads_to_this_site_only(pair: tuple[Any, Any]) -> None:
     me, author = pair
     [photo] = publish(author)
     for foreign in ("https://evil.example/", "//evil.example/", "javascript:alert(1)"):
-        answer = send(browser(me), "/", f"/p/{photo}/like/", next=foreign)
+        answer = press(browser(me), "/", f"/p/{photo}/like/", next=foreign)
         assert answer.headers["Location"] == "/"
 
 
@@ -299,7 +347,7 @@ def test_too_often(author: Any, settings: Any) -> None:
     settings.MYDJANGOAPP = {**settings.MYDJANGOAPP, "CHANGE_RATE": "2/min", "UPLOAD_RATE": "1/min"}
     [photo] = publish(author)
     client = browser(author)
-    codes = [send(client, "/", f"/p/{photo}/like/").status_code for _ in range(3)]
+    codes = [press(client, "/", f"/p/{photo}/like/").status_code for _ in range(3)]
     assert codes == [302, 302, 429]
     fields = {"description": "x", "photo_url": "https://example.com/p.jpg"}
     assert [send(client, "/new/", "/new/", **fields).status_code for _ in range(2)] == [302, 429]
