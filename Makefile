@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo docs messages matrix test test-faults test-events test-feeds test-rest test-host test-all test-postgresql test-sites test-matrix test-composition test-browser faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
+.PHONY: help demo docs messages matrix test test-faults test-events test-feeds test-rest test-host test-all test-postgresql test-sites test-matrix test-composition test-browser pictures faults faults-redis faults-rabbitmq soak reliability installed lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -122,6 +122,9 @@ $(VENV)/browser: $(VENV)/dev
 # The pages in Debian's Chromium.
 test-browser: $(VENV)/browser
 	@$(PYTEST) -m "slow or not slow" tests/browser $(ARGS)
+
+pictures: $(VENV)/browser ## the pictures of pages under docs/pictures, by a browser
+	@KEEP_PICTURES=1 $(PYTEST) -m "slow or not slow" tests/browser/test_pictures_of_pages.py
 
 test-sites: $(VENV)/dev
 	@TEST_ON=text-users $(PYTEST) -m "slow or not slow" $(ON_A_HOST) tests/fanout/test_fanout_by_worker.py
