@@ -37,8 +37,6 @@ OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# Playwright's own event loop runs in this thread, and Django takes it for the caller's.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,10 +52,13 @@ def chromium() -> Iterator[Browser]:
 
     found = shutil.which("chromium")
     assert found, "install Debian's chromium, or run `make test-all`"
+    # Playwright's own event loop runs in this thread, and Django takes it for the caller's.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=OPTIONS)
         yield browser
         browser.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture(scope="session")

@@ -338,7 +338,7 @@ def test_a_page_of_files_costs_one_query_more_and_none_when_warm(
     pictures.make(ids[0], 0)
     [third] = row_cache.fetch((rows.PHOTOS, ids))
     assert third[ids[0]].sizes[0].url.endswith("/40.avif")
-    assert third[ids[0]]._replace(sizes=()) == second[ids[0]], "all else is as it was"
+    assert third[ids[0]]._replace(sizes=None) == second[ids[0]], "all else is as it was"
 
 
 def test_an_upload_over_http_is_the_same(api: Any, author: Any, caplog: pytest.LogCaptureFixture) -> None:
