@@ -26,3 +26,5 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.AnonRateThrottle"],
     "DEFAULT_THROTTLE_RATES": {"anon": "1/day"},
 }
+LOGIN_URL = "shop:mydjangoapp_accounts:login"
+LOGIN_REDIRECT_URL = "shop:mydjangoapp_web:home"
